@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Every test, as a ctest test named GROUP.DIR.FILE and labelled GROUP. A file becomes a test by
+# lying in the right folder; nothing is listed here by hand. See CONTRIBUTING.md, "Adding things".
+
+set(test_bin_dir "${PROJECT_BINARY_DIR}/tests")
+
+find_path(CMOCKA_INCLUDE_DIR cmocka.h)
+find_library(CMOCKA_LIBRARY cmocka)
+if(NOT CMOCKA_LIBRARY OR NOT CMOCKA_INCLUDE_DIR)
+	message(FATAL_ERROR
+		"cmocka is missing: install libcmocka-dev (tools/setup test does), or turn BUILD_TEST off")
+endif()
+find_program(SETARCH setarch)
+
+# The python3 in front of PATH may be one without the distribution's packages.
+if(NOT PYTHON_WITH_PYTEST)
+	foreach(python python3 /usr/bin/python3)
+		execute_process(COMMAND ${python} -c "import pytest"
+			RESULT_VARIABLE no_pytest OUTPUT_QUIET ERROR_QUIET)
+		if(NOT no_pytest)
+			set(PYTHON_WITH_PYTEST ${python} CACHE STRING "a python3 that can import pytest")
+		endif()
+	endforeach()
+endif()
+
+function(slime_test_group group out)
+	if("${group}" IN_LIST DLSLIME_TESTS)
+		set(${out} TRUE PARENT_SCOPE)
+	else()
+		set(${out} FALSE PARENT_SCOPE)
+	endif()
+endfunction()
+
+# Sanitizers: say all, stop at the first, and, for clang 14 on kernels with much randomness in
+# their addresses, run with none of it (tsan and asan otherwise fail at start now and then).
+set(test_launcher)
+set(test_environment
+	"DLSLIME_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
+	"DLSLIME_LIB=${CMAKE_LIBRARY_OUTPUT_DIRECTORY}"
+	"DLSLIME_BUILD=${PROJECT_BINARY_DIR}"
+	"DLSLIME_SOURCE=${PROJECT_SOURCE_DIR}"
+	"DLSLIME_SANITIZE=${DLSLIME_SANITIZE}")
+if(DLSLIME_SANITIZE)
+	list(APPEND test_environment
+		"ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:abort_on_error=1"
+		"UBSAN_OPTIONS=print_stacktrace=1"
+		"TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:abort_on_error=1")
+	execute_process(COMMAND "${SETARCH}" -R true RESULT_VARIABLE no_setarch OUTPUT_QUIET ERROR_QUIET)
+	if(NOT no_setarch)
+		set(test_launcher "${SETARCH}" -R)
+	endif()
+endif()
+
+# slime_add_test(GROUP NAME TIMEOUT COMMAND...). 77 means skipped, and the test has said why.
+function(slime_add_test group name timeout)
+	set(test "${DLSLIME_TEST_PREFIX}${name}")
+	add_test(NAME "${test}" COMMAND ${test_launcher} ${ARGN} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+	set_tests_properties("${test}" PROPERTIES LABELS ${group} TIMEOUT ${timeout}
+		SKIP_RETURN_CODE 77 ENVIRONMENT "${test_environment}")
+	if(name MATCHES "serial")
+		set_tests_properties("${test}" PROPERTIES RUN_SERIAL ON)
+	endif()
+endfunction()
+
+# A program that sees the library's insides: internal headers, hidden symbols.
+function(slime_inside_program target)
+	add_executable(${target} ${ARGN})
+	slime_flags(${target})
+	target_include_directories(${target} PRIVATE src tests ${CMOCKA_INCLUDE_DIR})
+	target_link_libraries(${target} PRIVATE dlslime-static ${CMOCKA_LIBRARY} m)
+	set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${test_bin_dir}")
+endfunction()
+
+# The files of a folder that are not tests themselves belong to each test in it.
+function(slime_support_of dir out)
+	file(GLOB support CONFIGURE_DEPENDS ${dir}/*.c)
+	list(FILTER support EXCLUDE REGEX "/test_[^/]*$")
+	set(${out} ${support} PARENT_SCOPE)
+endfunction()
+
+# tests/GROUP/test_FILE.c and tests/GROUP/DIR/test_FILE.c: a program each.
+function(slime_program_tests group timeout)
+	file(GLOB_RECURSE sources CONFIGURE_DEPENDS tests/${group}/test_*.c)
+	foreach(source ${sources})
+		file(RELATIVE_PATH path "${PROJECT_SOURCE_DIR}/tests" "${source}")
+		string(REGEX REPLACE "\\.c$" "" name "${path}")
+		string(REGEX REPLACE "(^|/)test_([^/]*)$" "/\\2" name "${name}")
+		string(REPLACE "/" "." name "${name}")
+		get_filename_component(dir "${source}" DIRECTORY)
+		slime_support_of("${dir}" support)
+		slime_inside_program(${name} ${source} ${support})
+		slime_add_test(${group} ${name} ${timeout} "$<TARGET_FILE:${name}>")
+	endforeach()
+endfunction()
+
+slime_test_group(unit wanted)
+if(wanted)
+	slime_program_tests(unit 60)
+endif()
+
+slime_test_group(torture wanted)
+if(wanted)
+	slime_program_tests(torture 120)
+endif()
+
+# The contract suite says itself which cases it has; each is a test of its own for each transport.
+slime_test_group(contract wanted)
+if(wanted AND EXISTS "${PROJECT_SOURCE_DIR}/tests/contract/test_transport.c")
+	slime_support_of(tests/contract support)
+	slime_inside_program(test_transport tests/contract/test_transport.c ${support})
+	set(contract_transports loopback shm)
+	if(BUILD_TCP)
+		list(APPEND contract_transports tcp)
+	endif()
+	set(contract_tests "${PROJECT_BINARY_DIR}/contract_tests.cmake")
+	string(REPLACE ";" "," contract_transports "${contract_transports}")
+	string(REPLACE ";" "," contract_environment "${test_environment}")
+	string(REPLACE ";" "," contract_launcher "${test_launcher}")
+	add_custom_command(TARGET test_transport POST_BUILD VERBATIM BYPRODUCTS "${contract_tests}"
+		COMMAND "${CMAKE_COMMAND}"
+			"-DPROGRAM=$<TARGET_FILE:test_transport>" "-DOUT=${contract_tests}"
+			"-DTRANSPORTS=${contract_transports}" "-DPREFIX=${DLSLIME_TEST_PREFIX}"
+			"-DENVIRONMENT=${contract_environment}" "-DLAUNCHER=${contract_launcher}"
+			-P "${PROJECT_SOURCE_DIR}/cmake/DiscoverContract.cmake")
+	# ctest may look before the suite is built.
+	set(contract_include "${PROJECT_BINARY_DIR}/contract_include.cmake")
+	file(WRITE "${contract_include}" "include([==[${contract_tests}]==] OPTIONAL)\n")
+	set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${contract_include}")
+	set_property(DIRECTORY APPEND PROPERTY ADDITIONAL_CLEAN_FILES "${contract_tests}")
+endif()
+
+# tests/fuzz/fuzz_X.c: a replay of its corpus in every build, and a libFuzzer program with clang.
+slime_test_group(fuzz wanted)
+file(GLOB fuzz_sources CONFIGURE_DEPENDS tests/fuzz/fuzz_*.c)
+foreach(source ${fuzz_sources})
+	get_filename_component(target ${source} NAME_WE)
+	string(REPLACE "fuzz_" "" name ${target})
+	if(DLSLIME_FUZZ)
+		slime_inside_program(${target} ${source})
+		target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+	endif()
+	if(wanted AND EXISTS "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c")
+		slime_inside_program(${target}_replay ${source} tests/fuzz/replay.c)
+		slime_add_test(fuzz fuzz.${name} 60 "$<TARGET_FILE:${target}_replay>"
+			"${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+	endif()
+endforeach()
+
+slime_test_group(cpp wanted)
+if(wanted AND CMAKE_CXX_COMPILER)
+	file(GLOB cpp_sources CONFIGURE_DEPENDS tests/cpp/test_*.cc)
+	foreach(source ${cpp_sources})
+		get_filename_component(target ${source} NAME_WE)
+		string(REPLACE "test_" "" name ${target})
+		slime_program(cpp.${name} ${source})
+		set_target_properties(cpp.${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${test_bin_dir}")
+		slime_add_test(cpp cpp.${name} 60 "$<TARGET_FILE:cpp.${name}>")
+	endforeach()
+endif()
+
+slime_test_group(integration wanted)
+if(wanted)
+	file(GLOB integration_sources CONFIGURE_DEPENDS tests/integration/test_*.py)
+	foreach(source ${integration_sources})
+		get_filename_component(target ${source} NAME_WE)
+		string(REPLACE "test_" "" name ${target})
+		slime_add_test(integration integration.${name} 180
+			"${PYTHON_WITH_PYTEST}" -B -m pytest -q -p no:cacheprovider "${source}")
+	endforeach()
+endif()
+
+slime_test_group(check wanted)
+if(wanted)
+	slime_add_test(check check.layers 60 tools/check-layers)
+	slime_add_test(check check.headers 60 tools/check-headers)
+	slime_add_test(check check.mirror 60 tools/check-mirror)
+	slime_add_test(check check.format 60 tools/format --check)
+	slime_add_test(check check.symbols 60
+		tools/check-symbols "$<TARGET_FILE:dlslime>" "$<TARGET_FILE:dlslime-static>")
+endif()
+
+slime_test_group(install wanted)
+if(wanted)
+	slime_add_test(install install.foreign_project 120 tests/install/run "${PROJECT_BINARY_DIR}")
+endif()

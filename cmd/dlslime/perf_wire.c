@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "perf_wire.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "say.h"
+#include "size.h"
+
+const uint8_t perf_hello[PERF_HELLO_LEN] = {'D', 'L', 'S', 'P', 'E', 'R', 'F', '1'};
+
+uint64_t perf_mem_limit(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+}
+
+int perf_mem_get(slime_ctx *ctx, const struct perf_shape *s, char **out, struct slime_error *err)
+{
+	uint64_t len = perf_region_len(s);
+	char text[32];
+	void *mem;
+
+	if (s->mem == PERF_ALLOC) {
+		int rc = slime_mem_alloc(ctx, len, NULL, &mem, err);
+
+		if (rc < 0)
+			return rc;
+	} else {
+		mem = malloc(len);
+		if (!mem)
+			return fail(err, -ENOMEM, "no memory for %s",
+			            size_human(len, text, sizeof(text)));
+	}
+	/* touched now, not in the first operations */
+	memset(mem, 0, len);
+	*out = mem;
+	return 0;
+}
+
+void perf_mem_put(slime_ctx *ctx, const struct perf_shape *s, char *mem)
+{
+	if (s->mem == PERF_ALLOC)
+		slime_mem_free(ctx, mem);
+	else
+		free(mem);
+}
+
+int perf_ep_create(slime_ctx *ctx, const struct perf_shape *s, slime_ep **out,
+                   struct slime_error *err)
+{
+	const struct slime_ep_opts opts = {
+	    .size = sizeof(opts),
+	    .depth = s->depth + 1, /* a receive is posted anew before its place counts as free */
+	    .lanes = s->lanes,
+	    .transport = s->transport[0] ? s->transport : NULL,
+	};
+
+	return slime_ep_create(ctx, &opts, out, err);
+}

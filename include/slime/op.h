@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * slime/op.h - completions.
+ *
+ * Every accepted transfer completes exactly once: with 0, with the error that
+ * ended it, or with -ECANCELED because its endpoint was closed. It reports to
+ * exactly one place, chosen when it is submitted: a slime_op that you wait for,
+ * or a slime_cq that you drain. The library never calls your code.
+ *
+ * A transfer never completes with -ETIMEDOUT, so that value from
+ * slime_op_wait() always means "not yet". A transfer that passed its own
+ * deadline (slime_submit.timeout_ns) completes with -ETIME.
+ *
+ * Quiet memory: once a transfer has completed, with whatever status, nothing
+ * of it reads or writes this side's memory again, nor writes the peer's. What
+ * that costs (a lane that is reset and connected anew) is the library's.
+ */
+#ifndef SLIME_OP_H
+#define SLIME_OP_H
+
+#include <slime/ctx.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct slime_op slime_op;
+typedef struct slime_cq slime_cq;
+
+#define SLIME_FOREVER INT64_MAX
+
+enum slime_result_flags {
+	SLIME_RESULT_IMM = 1 << 0, /* IMM holds what the peer sent */
+};
+
+struct slime_result {
+	uint64_t user_data; /* what the submitter gave */
+	uint64_t bytes;     /* moved, or received */
+	int32_t status;     /* 0 or a negative errno */
+	uint32_t imm;
+	uint32_t flags; /* enum slime_result_flags */
+	uint32_t reserved;
+};
+
+/*
+ * Wait until OP completes, for at most TIMEOUT_NS (0: only look). Returns the
+ * status of the transfer, or -ETIMEDOUT if it is still going, which changes
+ * nothing: wait again. RES may be NULL. One thread at a time per op.
+ */
+SLIME_API int slime_op_wait(slime_op *op, int64_t timeout_ns, struct slime_result *res);
+
+/*
+ * Ask OP to end now. It completes with -ECANCELED, or with what it already
+ * had. Does not block; wait for it as ever.
+ */
+SLIME_API void slime_op_cancel(slime_op *op);
+
+/* Done with the handle; a transfer still going goes on, unobserved. NULL is fine. */
+SLIME_API void slime_op_release(slime_op *op);
+
+/* A queue for up to DEPTH completions; it cannot overflow, submitting says -EAGAIN. */
+SLIME_API int slime_cq_create(slime_ctx *ctx, uint32_t depth, slime_cq **out, struct slime_error *err);
+
+/*
+ * An eventfd, readable while there may be something to take. Owned by CQ and
+ * made by the first call, so a queue that is only polled costs no system call.
+ * -EMFILE and the like if it cannot be made.
+ */
+SLIME_API int slime_cq_fd(slime_cq *cq);
+
+/* Take up to N results, oldest first, and return how many. One taker at a time. */
+SLIME_API int slime_cq_take(slime_cq *cq, struct slime_result *res, size_t n);
+
+/* As slime_cq_take(), but wait up to TIMEOUT_NS for the first; -ETIMEDOUT: none came. */
+SLIME_API int slime_cq_wait(slime_cq *cq, struct slime_result *res, size_t n, int64_t timeout_ns);
+
+/* Give CQ back; what still reports to it ends unobserved. NULL is fine. */
+SLIME_API void slime_cq_destroy(slime_cq *cq);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * endpoint/connect.c - finding the transport that both sides can use.
+ *
+ *	NEW ──connect()──► CONNECTING ──ready──► CONNECTED
+ *	                    │      ▲ │
+ *	       next candidate └────┘ └──none left──► FAILED          any ──close()──► CLOSED
+ *
+ * Both sides walk the same list, best first. A candidate that refuses, here or
+ * at the peer, is left for the next; the sentence it gave is kept. A peer that
+ * already waits at a later candidate has refused the ones before, so we follow.
+ *
+ * Steps are taken by whoever makes progress, so that an endpoint goes on
+ * connecting after its connect() timed out.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "endpoint/internal.h"
+
+/* Does the transport say nothing when the peer is there? Then we look this often. */
+static const int64_t look_ns = SL_NS_PER_MS;
+
+__attribute__((format(printf, 2, 3))) static void say(slime_ep *ep, const char *fmt, ...)
+{
+	size_t len = strlen(ep->because);
+	va_list ap;
+
+	if (len)
+		len += (size_t)snprintf(ep->because + len, sizeof(ep->because) - len, "; ");
+	if (len >= sizeof(ep->because))
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(ep->because + len, sizeof(ep->because) - len, fmt, ap);
+	va_end(ap);
+}
+
+void sl_ep_refuse(slime_ep *ep, const char *transport, const char *why)
+{
+	say(ep, "not %s: %s", transport, why);
+}
+
+static const struct sl_desc_section *peer_section(slime_ep *ep, const struct sl_cand *c, uint32_t lane,
+                                                  struct sl_desc_section *sections)
+{
+	struct sl_desc_head head;
+	int n = sl_desc_read(ep->peer_desc, SL_DESC_EP, &head, sections, NULL);
+
+	return n < 0 ? NULL : sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
+}
+
+/* Call connect() on every lane that both sides have. */
+static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
+{
+	struct sl_desc_section sections[SL_DESC_SECTIONS];
+
+	for (uint32_t lane = 0; lane < c->nlanes; lane++) {
+		const struct sl_desc_section *s = peer_section(ep, c, lane, sections);
+		struct sl_blob blob = {0};
+		int rc;
+
+		if (!s && lane)
+			break; /* the peer has fewer */
+		if (!s)
+			return sl_fail(err, -ENODEV, "the peer does not offer it");
+		if (s->len > sizeof(blob.bytes))
+			return sl_fail(err, -EPROTO, "the peer's description has %u bytes for it", s->len);
+		blob.len = s->len;
+		memcpy(blob.bytes, s->bytes, s->len);
+		ep->peer_dom[lane] = s->dom;
+		rc = c->dom->tr->connect(c->conn[lane], &blob, err);
+		if (rc)
+			return rc;
+		c->started = lane + 1;
+	}
+	return 0;
+}
+
+/* 1: every lane is up. 0: not yet. */
+static int cand_ready(struct sl_cand *c, struct slime_error *err)
+{
+	int all = 1;
+
+	for (uint32_t lane = 0; lane < c->started; lane++) {
+		int rc = c->dom->tr->conn_ready(c->conn[lane], err);
+
+		if (rc < 0)
+			return rc;
+		if (rc != SL_CONN_READY)
+			all = 0;
+	}
+	return all;
+}
+
+/* Does the peer wait at a candidate behind the one that we try? */
+static const struct sl_cand *called_later(slime_ep *ep)
+{
+	for (uint32_t i = ep->trying + 1; i < ep->ncands; i++) {
+		struct sl_cand *c = &ep->cand[i];
+
+		if (!c->out && c->dom->tr->conn_ready(c->conn[0], NULL) == SL_CONN_CALLED)
+			return c;
+	}
+	return NULL;
+}
+
+static void drop_cand(struct sl_cand *c, uint32_t from)
+{
+	while (c->nlanes > from) {
+		struct sl_conn *conn = c->conn[--c->nlanes];
+
+		c->dom->tr->conn_close(conn);
+		c->dom->tr->conn_destroy(conn);
+	}
+	c->out = !c->nlanes;
+}
+
+static void become_connected(slime_ep *ep, struct sl_cand *c)
+{
+	drop_cand(c, c->started);
+	for (uint32_t i = 0; i < ep->ncands; i++) {
+		if (&ep->cand[i] != c)
+			drop_cand(&ep->cand[i], 0);
+	}
+	ep->tr = c->dom->tr;
+	ep->dom = c->dom;
+	ep->nlanes = c->nlanes;
+	memcpy(ep->conn, c->conn, sizeof(ep->conn));
+	ep->tr->conn_name(ep->conn[0], ep->device_name, sizeof(ep->device_name));
+	(void)snprintf(ep->peer_name, sizeof(ep->peer_name), "%s:%u", ep->peer.host, ep->peer.pid);
+	if (ep->because[0] == '\0')
+		say(ep, "%s: it was asked for, or is the best there is", ep->tr->name);
+	else
+		say(ep, "%s: the best that both sides can use", ep->tr->name);
+	free(ep->peer_desc);
+	ep->peer_desc = NULL;
+	atomic_store(&ep->state, SL_EP_CONNECTED);
+}
+
+static void become_failed(slime_ep *ep, int rc)
+{
+	(void)sl_fail(&ep->failure, rc, "%.*s", (int)sizeof(ep->failure.text) - 1, ep->because);
+	atomic_store(&ep->state, SL_EP_FAILED);
+}
+
+/* Give up the candidate that we try, for the reason in ERR, and start the next. */
+static void next_cand(slime_ep *ep, struct slime_error *err)
+{
+	struct sl_cand *c = &ep->cand[ep->trying];
+	int rc = err->code;
+
+	for (;;) {
+		sl_ep_refuse(ep, c->dom->tr->name, err->text);
+		drop_cand(c, 0);
+		if (++ep->trying == ep->ncands) {
+			become_failed(ep, rc);
+			return;
+		}
+		c = &ep->cand[ep->trying];
+		*err = (struct slime_error){0};
+		rc = start_cand(ep, c, err);
+		if (!rc)
+			return;
+		err->code = rc;
+	}
+}
+
+static bool step_locked(slime_ep *ep)
+{
+	struct sl_cand *c = &ep->cand[ep->trying];
+	const struct sl_cand *later;
+	struct slime_error err = {0};
+	int rc = cand_ready(c, &err);
+
+	if (rc == 1) {
+		become_connected(ep, c);
+		return true;
+	}
+	if (rc == 0) {
+		later = called_later(ep);
+		if (!later)
+			return false;
+		rc = sl_fail(&err, -EOPNOTSUPP, "the peer could not use it and waits at %s",
+		             later->dom->tr->name);
+	}
+	err.code = rc;
+	next_cand(ep, &err);
+	return true;
+}
+
+int sl_connect_step(slime_ctx *ctx)
+{
+	slime_ep **at = &ctx->connecting;
+	int changed = 0;
+
+	sl_lock_take(&ctx->list_lock);
+	while (*at) {
+		slime_ep *ep = *at;
+
+		sl_lock_take(&ep->lock);
+		if (step_locked(ep))
+			changed++;
+		if (atomic_load(&ep->state) != SL_EP_CONNECTING) {
+			*at = ep->next_connecting;
+			atomic_fetch_sub(&ctx->nconnecting, 1);
+		} else {
+			at = &ep->next_connecting;
+		}
+		sl_lock_drop(&ep->lock);
+	}
+	sl_lock_drop(&ctx->list_lock);
+	return changed;
+}
+
+void sl_connect_forget(slime_ep *ep)
+{
+	slime_ctx *ctx = ep->ctx;
+
+	sl_lock_take(&ctx->list_lock);
+	for (slime_ep **at = &ctx->connecting; *at; at = &(*at)->next_connecting) {
+		if (*at == ep) {
+			*at = ep->next_connecting;
+			atomic_fetch_sub(&ctx->nconnecting, 1);
+			break;
+		}
+	}
+	sl_lock_drop(&ctx->list_lock);
+}
+
+static void connect_later(slime_ep *ep)
+{
+	slime_ctx *ctx = ep->ctx;
+
+	sl_lock_take(&ctx->list_lock);
+	ep->next_connecting = ctx->connecting;
+	ctx->connecting = ep;
+	atomic_fetch_add(&ctx->nconnecting, 1);
+	sl_lock_drop(&ctx->list_lock);
+	sl_kick(ctx);
+}
+
+static bool step_once(slime_ep *ep)
+{
+	bool changed = false;
+
+	sl_progress_enter(ep->ctx);
+	sl_lock_take(&ep->lock);
+	if (atomic_load(&ep->state) == SL_EP_CONNECTING)
+		changed = step_locked(ep);
+	sl_lock_drop(&ep->lock);
+	sl_progress_exit(ep->ctx);
+	return changed;
+}
+
+int sl_ep_usable(slime_ep *ep)
+{
+	int state = atomic_load_explicit(&ep->state, memory_order_acquire);
+
+	if (state == SL_EP_CONNECTING && step_once(ep))
+		state = atomic_load(&ep->state);
+	switch (state) {
+	case SL_EP_CONNECTED:
+		return 0;
+	case SL_EP_CLOSED:
+		return -ECANCELED;
+	default:
+		return -ENOTCONN;
+	}
+}
+
+/* From NEW to CONNECTING, or to FAILED at once. */
+static int begin(slime_ep *ep, const struct slime_desc *peer, struct slime_error *err)
+{
+	struct sl_desc_section sections[SL_DESC_SECTIONS];
+	struct slime_error why = {0};
+	struct sl_desc_head head;
+	int rc = sl_desc_read(peer, SL_DESC_EP, &head, sections, err);
+
+	if (rc < 0)
+		return rc;
+	if (head.ep_id == ep->id)
+		return sl_fail(err, -EINVAL, "this is the endpoint's own description, not the peer's");
+	ep->peer_desc = malloc(sizeof(*ep->peer_desc));
+	if (!ep->peer_desc)
+		return sl_fail(err, -ENOMEM, "no memory for the peer's description");
+	ep->peer_desc->len = peer->len;
+	memcpy(ep->peer_desc->bytes, peer->bytes, peer->len);
+	ep->peer = head;
+	atomic_store(&ep->state, SL_EP_CONNECTING);
+	rc = start_cand(ep, &ep->cand[0], &why);
+	if (rc) {
+		why.code = rc;
+		next_cand(ep, &why);
+	}
+	return 0;
+}
+
+static bool is_settled(void *arg)
+{
+	slime_ep *ep = arg;
+
+	return atomic_load(&ep->state) != SL_EP_CONNECTING;
+}
+
+static void mark(void *arg, bool as_driver)
+{
+	(void)arg; /* nobody announces a connection: the naps are short */
+	(void)as_driver;
+}
+
+static void sleep_on(void *arg, int64_t until_ns)
+{
+	struct timespec ts = {.tv_sec = until_ns / SL_NS_PER_S, .tv_nsec = until_ns % SL_NS_PER_S};
+
+	(void)arg;
+	(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
+static int outcome(slime_ep *ep, struct slime_error *err)
+{
+	switch (atomic_load(&ep->state)) {
+	case SL_EP_CONNECTED:
+		return 0;
+	case SL_EP_FAILED:
+		return sl_fail(err, ep->failure.code, "%s", ep->failure.text);
+	case SL_EP_CLOSED:
+		return sl_fail(err, -ECANCELED, "the endpoint is closed");
+	default:
+		return sl_fail(err, -ETIMEDOUT, "the peer did not connect in time");
+	}
+}
+
+/* Begin, or go on with the same peer. */
+static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct slime_error *err)
+{
+	int rc = 0;
+
+	switch (atomic_load(&ep->state)) {
+	case SL_EP_NEW:
+		rc = begin(ep, peer, err);
+		break;
+	case SL_EP_CONNECTING:
+		if (ep->peer_desc->len != peer->len ||
+		    memcmp(ep->peer_desc->bytes, peer->bytes, peer->len))
+			rc = sl_fail(err, -EISCONN, "the endpoint is connecting to another peer");
+		break;
+	case SL_EP_CONNECTED:
+		rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s", ep->peer_name);
+		break;
+	default:
+		break;
+	}
+	return rc;
+}
+
+int slime_ep_connect(slime_ep *ep, const struct slime_desc *peer, int64_t timeout_ns,
+                     struct slime_error *err)
+{
+	struct sl_goal settled = {
+	    .reached = is_settled, .mark = mark, .sleep = sleep_on, .arg = ep, .nap_ns = look_ns};
+	bool fresh;
+	int rc;
+
+	if (!ep || !peer)
+		return sl_fail(err, -EINVAL, "no endpoint or no description was given");
+	/* connections that are given up on the way are destroyed, and that needs the progress lock */
+	sl_progress_enter(ep->ctx);
+	sl_lock_take(&ep->lock);
+	fresh = atomic_load(&ep->state) == SL_EP_NEW;
+	rc = begin_or_go_on(ep, peer, err);
+	fresh = fresh && atomic_load(&ep->state) == SL_EP_CONNECTING;
+	sl_lock_drop(&ep->lock);
+	sl_progress_exit(ep->ctx);
+	if (rc)
+		return rc;
+	if (fresh)
+		connect_later(ep);
+	(void)step_once(ep);
+	if (!is_settled(ep))
+		(void)sl_drive(ep->ctx, &settled, sl_clock_after(timeout_ns));
+	return outcome(ep, err);
+}

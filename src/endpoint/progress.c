@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * endpoint/progress.c - who moves transfers along, and who sleeps.
+ *
+ * At any time one thread at most drives: it holds the progress lock and calls
+ * progress() of every domain. The thread that waits does the work:
+ *
+ *	                    progress lock        sleeps on
+ *	a waiting thread    takes it if free     doms_epfd, as driver, lock held
+ *	                    else                 the futex of what it waits for
+ *	the library thread  when nobody waits    lib_epfd, lock free
+ *
+ * So that an arriving packet does not wake the library thread under a driver,
+ * the driver takes doms_epfd out of lib_epfd ("disarms") and puts it back when
+ * it leaves: two system calls a wait. Threads that poll (a wait of 0 again and
+ * again) do not put it back at all; the library thread then looks every
+ * millisecond whether they still do.
+ *
+ * Everybody polls for spin_ns before sleeping, and yields while polling. A
+ * yield that takes long means that the core is wanted by others: then nobody
+ * polls for a while.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/futex.h"
+#include "base/log.h"
+#include "endpoint/internal.h"
+
+static const int64_t watch_ns = SL_NS_PER_MS;
+static const int64_t long_yield_ns = 30 * SL_NS_PER_US;
+static const int64_t no_spin_ns = 5 * SL_NS_PER_MS;
+
+enum { BUDGET = 64 };
+
+static void ring(int fd)
+{
+	uint64_t one = 1;
+	ssize_t n = write(fd, &one, sizeof(one));
+
+	(void)n; /* can only fail when it is readable already */
+}
+
+static void drain(int fd)
+{
+	uint64_t seen;
+	ssize_t n = read(fd, &seen, sizeof(seen));
+
+	(void)n; /* -EAGAIN: it was not readable */
+}
+
+void sl_kick(slime_ctx *ctx)
+{
+	if (!atomic_exchange(&ctx->engine.kicked, true))
+		ring(ctx->engine.kick_fd);
+}
+
+void sl_kick_before(slime_ctx *ctx, int64_t when_ns)
+{
+	if (when_ns < atomic_load(&ctx->engine.driver_until) ||
+	    when_ns < atomic_load(&ctx->engine.lib_until))
+		sl_kick(ctx);
+}
+
+/* Order matters: who kicked before the store has his wish seen by the progress() that follows. */
+static void drain_kick(struct sl_engine *e)
+{
+	drain(e->kick_fd);
+	atomic_store(&e->kicked, false);
+}
+
+static int64_t min_ns(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Sleep until EPFD has something or UNTIL_NS. */
+static void nap(int epfd, int64_t until_ns)
+{
+	struct pollfd pfd = {.fd = epfd, .events = POLLIN};
+	int64_t left = until_ns == SL_NEVER ? 0 : until_ns - sl_clock_ns();
+	struct timespec ts;
+
+	if (until_ns != SL_NEVER && left <= 0)
+		return;
+	ts = (struct timespec){.tv_sec = left / SL_NS_PER_S, .tv_nsec = left % SL_NS_PER_S};
+	(void)ppoll(&pfd, 1, until_ns == SL_NEVER ? NULL : &ts, NULL);
+}
+
+/* Progress lock held, from here to the next such line. */
+
+static int progress_locked(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+	uint32_t n = atomic_load_explicit(&ctx->ndoms, memory_order_acquire);
+	int64_t scan;
+	int done = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (ctx->doms[i].fd >= 0)
+			done += ctx->doms[i].tr->progress(ctx->doms[i].dom, BUDGET);
+	}
+	if (atomic_load_explicit(&ctx->nconnecting, memory_order_relaxed))
+		done += sl_connect_step(ctx);
+	scan = atomic_load(&e->next_scan);
+	if ((scan != SL_NEVER && sl_clock_ns() >= scan) ||
+	    (atomic_load_explicit(&e->work, memory_order_relaxed) &&
+	     atomic_exchange(&e->work, false)))
+		sl_ops_scan(ctx);
+	return done;
+}
+
+/* Is there work already? Else lower *WAKE to when there will be. */
+static bool arm_locked(slime_ctx *ctx, int64_t *wake)
+{
+	uint32_t n = atomic_load_explicit(&ctx->ndoms, memory_order_acquire);
+	bool work = false;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (ctx->doms[i].fd >= 0 && ctx->doms[i].tr->arm(ctx->doms[i].dom, wake) > 0)
+			work = true;
+	}
+	*wake = min_ns(*wake, atomic_load(&ctx->engine.next_scan));
+	return work || atomic_load(&ctx->engine.work);
+}
+
+static void show_doms_locked(struct sl_engine *e, bool show)
+{
+	struct epoll_event ev = {.events = show ? EPOLLIN : 0, .data.fd = e->doms_epfd};
+
+	if (e->armed == show)
+		return;
+	e->armed = show;
+	(void)epoll_ctl(e->lib_epfd, EPOLL_CTL_MOD, e->doms_epfd, &ev);
+}
+
+static void hand_over_locked(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t wake = SL_NEVER;
+
+	if (!e->has_thread) {
+		atomic_fetch_add(&e->event, 1); /* another waiter must drive now */
+		sl_futex_wake(&e->event, 1);
+		return;
+	}
+	if (arm_locked(ctx, &wake))
+		wake = 0;
+	show_doms_locked(e, true);
+	if (wake < atomic_load(&e->lib_until))
+		sl_kick(ctx);
+}
+
+/* The lock is not held any more. */
+
+static bool take_over(slime_ctx *ctx) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+
+	if (atomic_load_explicit(&e->wanted, memory_order_relaxed) || !sl_lock_try(&e->lock))
+		return false;
+	if (e->has_thread)
+		show_doms_locked(e, false);
+	return true;
+}
+
+static void leave(slime_ctx *ctx) SL_UNCHECKED
+{
+	hand_over_locked(ctx);
+	sl_lock_drop(&ctx->engine.lock);
+}
+
+void sl_progress_enter(slime_ctx *ctx) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+
+	if (sl_lock_try(&e->lock))
+		return;
+	atomic_fetch_add(&e->wanted, 1);
+	if (atomic_load(&e->driver_sleeps))
+		sl_kick(ctx);
+	sl_lock_take(&e->lock);
+	atomic_fetch_sub(&e->wanted, 1);
+}
+
+void sl_progress_exit(slime_ctx *ctx) SL_UNCHECKED
+{
+	leave(ctx);
+}
+
+int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+	int n;
+
+	if (!take_over(ctx))
+		return 0;
+	n = progress_locked(ctx);
+	if (e->has_thread) {
+		atomic_fetch_add_explicit(&e->polls, 1, memory_order_relaxed);
+		if (!atomic_exchange(&e->watching, true))
+			ring(e->lib_fd);
+	}
+	sl_lock_drop(&e->lock);
+	return n;
+}
+
+/* Polling before sleep: how long still, and politely. */
+struct spin {
+	int64_t until;
+	unsigned n;
+};
+
+static void spin_start(slime_ctx *ctx, struct spin *s, int64_t now)
+{
+	s->n = 0;
+	s->until = now < atomic_load_explicit(&ctx->engine.no_spin_until, memory_order_relaxed)
+	               ? 0
+	               : now + ctx->spin_ns;
+}
+
+static bool spin_more(slime_ctx *ctx, struct spin *s, int64_t now)
+{
+	int64_t took;
+
+	if (now >= s->until)
+		return false;
+	if (++s->n % 8)
+		return true;
+	(void)sched_yield();
+	took = sl_clock_ns() - now;
+	if (took > long_yield_ns) {
+		atomic_store_explicit(&ctx->engine.no_spin_until, now + took + no_spin_ns,
+		                      memory_order_relaxed);
+		s->until = 0;
+	}
+	return true;
+}
+
+void sl_driver_wake(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+
+	if (!e->has_thread) {
+		atomic_fetch_add(&e->event, 1);
+		sl_futex_wake(&e->event, INT_MAX);
+	}
+	if (atomic_load(&e->driver_sleeps))
+		sl_kick(ctx);
+}
+
+/* Sleep with the lock held until a domain has work, a kick comes, or UNTIL_NS. */
+static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t wake = until_ns;
+
+	if (goal->nap_ns)
+		wake = min_ns(wake, sl_clock_ns() + goal->nap_ns);
+	if (arm_locked(ctx, &wake))
+		return;
+	goal->mark(goal->arg, true);
+	atomic_store(&e->driver_until, wake);
+	atomic_store(&e->driver_sleeps, true);
+	/* whoever reached the goal or asked for something before that store did not see us */
+	if (!goal->reached(goal->arg) && !atomic_load(&e->work) && !atomic_load(&e->wanted) &&
+	    atomic_load(&e->next_scan) >= wake)
+		nap(e->doms_epfd, wake);
+	atomic_store(&e->driver_sleeps, false);
+	atomic_store(&e->driver_until, 0);
+	drain_kick(e);
+	if (atomic_load(&e->wanted)) {
+		sl_lock_drop(&e->lock);
+		while (atomic_load(&e->wanted))
+			(void)sched_yield();
+		sl_lock_take(&e->lock);
+		if (e->has_thread)
+			show_doms_locked(e, false); /* the library thread may have come in between */
+	}
+}
+
+/* Sleep while another thread drives. Without a library thread, that may be left to us at any time. */
+static void sleep_aside(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+	uint32_t seen = atomic_load(&e->event);
+
+	if (goal->nap_ns)
+		until_ns = min_ns(until_ns, sl_clock_ns() + goal->nap_ns);
+	goal->mark(goal->arg, false);
+	if (e->has_thread) {
+		goal->sleep(goal->arg, until_ns);
+	} else if (!goal->reached(goal->arg)) {
+		if (sl_lock_try(&e->lock)) /* nobody drives any more, and who left did not see us */
+			sl_lock_drop(&e->lock);
+		else
+			sl_futex_wait(&e->event, seen, until_ns);
+	}
+}
+
+bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t now = sl_clock_ns();
+	bool driving = false;
+	bool reached;
+	struct spin spin;
+
+	atomic_fetch_add_explicit(&e->drivers, 1, memory_order_relaxed);
+	spin_start(ctx, &spin, now);
+	while (!(reached = goal->reached(goal->arg)) && now < until_ns) {
+		if (!driving)
+			driving = take_over(ctx);
+		if (driving && progress_locked(ctx)) {
+			now = sl_clock_ns();
+			spin_start(ctx, &spin, now);
+			continue;
+		}
+		if (!spin_more(ctx, &spin, now)) {
+			if (driving)
+				sleep_as_driver(ctx, goal, until_ns);
+			else
+				sleep_aside(ctx, goal, until_ns);
+		}
+		now = sl_clock_ns();
+	}
+	atomic_fetch_sub_explicit(&e->drivers, 1, memory_order_relaxed);
+	if (driving)
+		leave(ctx);
+	return reached;
+}
+
+/*
+ * The library thread.
+ */
+
+/* Nobody polled since we looked: serve the peers again. */
+static bool still_polled(struct sl_engine *e, uint32_t *seen)
+{
+	uint32_t polls = atomic_load_explicit(&e->polls, memory_order_relaxed);
+
+	if (polls == *seen) {
+		atomic_store(&e->watching, false);
+		return false;
+	}
+	*seen = polls;
+	return true;
+}
+
+/* Who drives now arms us when he leaves, or kicks us; if he left already, he did not see us. */
+static bool driver_left(struct sl_engine *e) SL_UNCHECKED
+{
+	if (!sl_lock_try(&e->lock))
+		return false;
+	sl_lock_drop(&e->lock);
+	return true;
+}
+
+static void lib_sleep(slime_ctx *ctx, int64_t until_ns, bool aside)
+{
+	struct sl_engine *e = &ctx->engine;
+
+	atomic_store(&e->lib_until, until_ns);
+	if (!atomic_load(&e->stop) && !(aside && driver_left(e)) &&
+	    (aside || (!atomic_load(&e->work) && atomic_load(&e->next_scan) >= until_ns)))
+		nap(e->lib_epfd, until_ns);
+	atomic_store(&e->lib_until, 0);
+	drain(e->lib_fd);
+}
+
+enum lib_turn { LIB_AGAIN, LIB_SLEEP, LIB_ASIDE };
+
+/* Drive once. LIB_SLEEP: *WAKE is when to come back. LIB_ASIDE: another thread drives. */
+static enum lib_turn lib_turn(slime_ctx *ctx, struct spin *spin, bool woken, int64_t *wake) SL_UNCHECKED
+{
+	struct sl_engine *e = &ctx->engine;
+	enum lib_turn next = LIB_AGAIN;
+	int64_t now;
+	int work;
+
+	*wake = SL_NEVER;
+	if (atomic_load_explicit(&e->wanted, memory_order_relaxed)) {
+		(void)sched_yield();
+		return LIB_AGAIN;
+	}
+	if (!sl_lock_try(&e->lock))
+		return LIB_ASIDE;
+	if (woken && e->armed)
+		drain_kick(e);
+	work = progress_locked(ctx);
+	now = sl_clock_ns();
+	if (work) {
+		spin_start(ctx, spin, now);
+	} else if (atomic_load_explicit(&e->drivers, memory_order_relaxed) || now >= spin->until) {
+		if (!arm_locked(ctx, wake))
+			next = LIB_SLEEP;
+		show_doms_locked(e, true);
+	}
+	sl_lock_drop(&e->lock);
+	if (next == LIB_AGAIN && !work)
+		(void)spin_more(ctx, spin, now);
+	return next;
+}
+
+static void *lib_run(void *arg)
+{
+	slime_ctx *ctx = arg;
+	struct sl_engine *e = &ctx->engine;
+	struct spin spin = {0};
+	uint32_t seen = 0;
+	bool woken = false;
+	int64_t wake;
+
+	while (!atomic_load(&e->stop)) {
+		enum lib_turn next = LIB_ASIDE;
+
+		if (atomic_load(&e->watching) && still_polled(e, &seen))
+			wake = sl_clock_ns() + watch_ns;
+		else
+			next = lib_turn(ctx, &spin, woken, &wake);
+		woken = next != LIB_AGAIN;
+		if (woken)
+			lib_sleep(ctx, wake, next == LIB_ASIDE && wake == SL_NEVER);
+	}
+	if (atomic_load(&e->orphan)) {
+		(void)pthread_detach(pthread_self());
+		sl_ctx_free(ctx);
+	}
+	return NULL;
+}
+
+int sl_engine_add(slime_ctx *ctx, int fd, struct slime_error *err)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+	char buf[64];
+
+	if (epoll_ctl(ctx->engine.doms_epfd, EPOLL_CTL_ADD, fd, &ev))
+		return sl_fail(err, -errno, "cannot watch a domain: %s",
+		               sl_error_name(-errno, buf, sizeof(buf)));
+	sl_kick(ctx); /* whoever sleeps has not armed it */
+	return 0;
+}
+
+static int add(int epfd, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+int sl_engine_start(slime_ctx *ctx, struct slime_error *err)
+{
+	struct sl_engine *e = &ctx->engine;
+	char buf[64];
+	int rc;
+
+	sl_lock_init(&e->lock);
+	atomic_store(&e->next_scan, SL_NEVER);
+	e->doms_epfd = epoll_create1(EPOLL_CLOEXEC);
+	e->lib_epfd = epoll_create1(EPOLL_CLOEXEC);
+	e->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	e->lib_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (e->doms_epfd < 0 || e->lib_epfd < 0 || e->kick_fd < 0 || e->lib_fd < 0)
+		rc = -errno;
+	else
+		rc = add(e->doms_epfd, e->kick_fd);
+	if (!rc)
+		rc = add(e->lib_epfd, e->doms_epfd);
+	if (!rc)
+		rc = add(e->lib_epfd, e->lib_fd);
+	if (rc)
+		goto err_free;
+	e->armed = true;
+	if (ctx->flags & SLIME_CTX_MANUAL_PROGRESS)
+		return 0;
+	e->has_thread = true;
+	rc = -pthread_create(&e->thread, NULL, lib_run, ctx);
+	if (rc)
+		goto err_free;
+	(void)pthread_setname_np(e->thread, "slime");
+	return 0;
+
+err_free:
+	sl_engine_free(ctx);
+	return sl_fail(err, rc, "cannot start the progress engine: %s",
+	               sl_error_name(rc, buf, sizeof(buf)));
+}
+
+bool sl_engine_stop(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+
+	if (!e->has_thread)
+		return false;
+	if (pthread_equal(pthread_self(), e->thread)) {
+		atomic_store(&e->orphan, true);
+		atomic_store(&e->stop, true);
+		return true;
+	}
+	atomic_store(&e->stop, true);
+	ring(e->lib_fd);
+	(void)pthread_join(e->thread, NULL);
+	return false;
+}
+
+void sl_engine_free(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+
+	if (e->lib_fd >= 0)
+		(void)close(e->lib_fd);
+	if (e->kick_fd >= 0)
+		(void)close(e->kick_fd);
+	if (e->lib_epfd >= 0)
+		(void)close(e->lib_epfd);
+	if (e->doms_epfd >= 0)
+		(void)close(e->doms_epfd);
+	sl_lock_free(&e->lock);
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/shm/shm_impl.h - what the files of this directory share.
+ *
+ *	shm_dom.c    the domain: sockets, strangers, progress, sleeping; the table
+ *	shm_conn.c   a connection's life: handshake, close, death
+ *	shm_reg.c    regions, and memory of the peer that is mapped here
+ *	shm_copy.c   moving the bytes of an op, by memcpy or CMA
+ *	shm_op.c     submit, cancel, immediates, what progress does for a connection
+ *	shm_msg.c    messages
+ *	shm_mem.c    slime_mem_alloc()
+ *	shm_wire.c   bytes from outside
+ *
+ * Locks: conn->lock, then dom->lock. Neither is held across sl_op_done(), nor
+ * while the bytes of an op are copied.
+ */
+#ifndef SL_SHM_IMPL_H
+#define SL_SHM_IMPL_H
+
+#include <sys/types.h>
+
+#include "base/lock.h"
+#include "transport/host_ring.h"
+#include "transport/shm/shm_wire.h"
+#include "transport/shm_mem.h"
+#include "transport/transport.h"
+
+enum {
+	SHM_PIECE = 1 << 20,      /* bytes copied between two looks at whether to stop */
+	SHM_TURN = 2 << 20,       /* bytes that progress() copies for one op before it goes on */
+	SHM_EAGER = 4096,         /* messages up to so long go by the ring rather than by CMA */
+	SHM_IMMS_MAX = 65536,     /* immediates kept for a later recv_imm */
+	SHM_STRANGERS = 32,       /* accepted and not known yet */
+	SHM_MSG_MAPS = 4,         /* the peer's memory that messages go to, kept mapped */
+};
+
+/* Ops in a row, through op->next. */
+struct shm_queue {
+	struct sl_op *head, *tail;
+};
+
+void sl_shm_push(struct shm_queue *q, struct sl_op *op);
+struct sl_op *sl_shm_pop(struct shm_queue *q);
+/* Take OP out if it is in Q. */
+bool sl_shm_remove(struct shm_queue *q, const struct sl_op *op);
+/* Put OP in line for sl_shm_complete() with how it ended. */
+void sl_shm_end(struct shm_queue *q, struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
+/* Report all in Q; returns how many. No locks held. */
+int sl_shm_complete(struct shm_queue *q);
+
+/* Memory of a peer that is mapped here, shared by all who use it. Guarded by dom->lock. */
+struct shm_map {
+	struct shm_map *next;
+	struct shm_proc proc;
+	uint8_t key[SHM_ID_LEN];
+	char *base;
+	size_t len;
+	uint32_t refs;
+};
+
+/* A process that connections lead to. Guarded by dom->lock. */
+struct shm_peer {
+	struct shm_peer *next;
+	uint32_t id;
+	pid_t pid;
+	int pidfd; /* -1: the kernel has none */
+	uint32_t refs;
+};
+
+struct sl_reg {
+	struct sl_dom *dom;
+	char *addr;
+	uint64_t len;
+	uint32_t access;
+	struct sl_shm_mem *mem; /* held; NULL: not of slime_mem_alloc() */
+};
+
+struct sl_rreg {
+	_Atomic(char *) base; /* the region, mapped here; NULL: not (yet) */
+	_Atomic int status;   /* not 0: it will not be mapped, and why */
+	uint64_t addr, len;   /* in the peer */
+	uint32_t access;
+	struct sl_conn *conn; /* counted */
+
+	/* Guarded by conn->lock. */
+	bool waiting;
+	struct sl_rreg *next; /* in conn->wants */
+	struct shm_map *map;
+	uint64_t off;
+	uint8_t key[SHM_ID_LEN];
+};
+
+/*
+ *	state      event                    does                next
+ *	---------------------------------------------------------------------
+ *	NEW        hello                    keeps it            PARKED
+ *	NEW        connect, lower id        dials, HELLO        DIALLED
+ *	NEW        connect, higher id       dials, KNOCK        WAITING
+ *	PARKED     connect                  checks, ACCEPT      ACCEPTED
+ *	PARKED     hang-up                                      NEW
+ *	WAITING    hello                    checks, ACCEPT      ACCEPTED
+ *	DIALLED    accept                   checks, COMMIT      COMMITTED
+ *	ACCEPTED   commit                   CONFIRM             OPEN
+ *	COMMITTED  confirm                                      OPEN
+ *	any of these: a check fails         REFUSE              REFUSED
+ *	any of these: refuse, hang-up, close                    REFUSED
+ *
+ * Dialling may have to be tried again (REDIAL) when the peer's backlog is full.
+ */
+enum shm_state {
+	SHM_NEW,
+	SHM_PARKED,
+	SHM_WAITING,
+	SHM_DIALLED,
+	SHM_ACCEPTED,
+	SHM_COMMITTED,
+	SHM_OPEN,
+	SHM_REFUSED,
+};
+
+/* Bits of conn->gate. */
+enum {
+	SHM_GATE_SHUT = 1 << 0,    /* not open yet, closed, or the peer is gone */
+	SHM_GATE_PENDING = 1 << 1, /* earlier one-sided ops wait: queue behind them */
+};
+
+struct shm_imm {
+	uint64_t bytes;
+	uint32_t imm;
+};
+
+struct sl_conn {
+	_Atomic uint32_t gate; /* 0: one-sided ops may run at once. Set with LOCK held */
+	pid_t cma_pid;         /* 0: no CMA. Constant once OPEN */
+	_Atomic int halt;      /* not 0: all ops end, with this. Set with LOCK held */
+	_Atomic int state;     /* enum shm_state. Set with LOCK held */
+	_Atomic bool busy;     /* progress() must look even if the ring has no news. Likewise */
+	_Atomic uint32_t refs;
+	struct sl_dom *dom;
+	uint32_t slot, gen; /* in dom->conns */
+	uint8_t id[SHM_ID_LEN], secret[SHM_ID_LEN], nonce[SHM_ID_LEN];
+
+	/* Guards all below. */
+	struct sl_lock lock;
+	bool knocked;  /* the peer's connect() was called */
+	bool redial;
+	bool closed;   /* by us */
+	bool gone;     /* the peer, or it talks nonsense: nothing of it can be waited for */
+	bool shut;     /* the socket is, and is out of the epoll set */
+	int fd;        /* control socket; -1: none */
+	pid_t cred_pid;
+	struct shm_card card; /* the peer's */
+	struct shm_msg hello; /* PARKED */
+	int ring_fd;          /* PARKED */
+	struct slime_error refusal;
+	struct shm_peer *peer;
+	struct sl_ring ring;
+
+	struct sl_rreg *wants; /* regions whose memory is to be mapped */
+	int unmapped; /* not 0: a region could not be mapped, and why; for the log */
+	bool asking;
+	uint8_t ask_key[SHM_ID_LEN];
+	bool msg_wanted, msg_unmappable;
+	uint8_t msg_key[SHM_ID_LEN];
+	struct shm_map *msg_map[SHM_MSG_MAPS];
+	uint32_t next_msg_map;
+
+	struct shm_queue pending; /* one-sided, waiting for memory to be mapped */
+	bool moving;              /* somebody copies for the head of pending */
+	struct shm_queue sends;
+	bool sending;             /* somebody copies for the head of sends */
+	struct shm_queue recvs;   /* not announced yet */
+	struct sl_op *posted[SL_RING_POSTS];
+	uint32_t n_posted;
+	struct shm_queue imm_sends; /* write_imm whose note has no room */
+	struct shm_queue imm_recvs;
+	struct shm_queue ended; /* by cancel(), for progress() to report */
+	struct shm_imm *imms;   /* a ring of CAP_IMMS, a power of two */
+	uint32_t cap_imms, imm_head, imm_tail;
+
+	bool pinging;
+	int64_t ping_ns, heard_ns;
+};
+
+struct shm_stranger {
+	int fd; /* -1: free */
+	uint32_t gen;
+	pid_t pid;
+	int64_t until_ns;
+};
+
+struct sl_dom {
+	bool no_cma;
+	int64_t peer_timeout_ns;
+	struct shm_card card; /* what every connection's card says, but id and secret */
+	int epfd, listener, kick;
+	_Atomic uint32_t version;   /* of conns */
+	_Atomic uint32_t unsettled; /* connections in the making, memory asked for */
+	_Atomic bool armed;
+	_Atomic bool work; /* a connection is busy that progress() may not know of */
+
+	/* Guards the next group. */
+	struct sl_lock lock;
+	struct sl_conn **conns; /* by slot; NULL: free */
+	uint32_t n_slots;
+	uint32_t next_gen;
+	struct shm_map *maps;
+	struct shm_peer *peers;
+
+	/* Of the thread that holds the progress lock. */
+	struct sl_conn **seen; /* the connections of version SEEN_VERSION, counted */
+	uint32_t n_seen, cap_seen, seen_version;
+	uint32_t calls;
+	int64_t looked; /* coarse time of the last look at the sockets */
+	int64_t tick_ns;
+	struct shm_stranger strangers[SHM_STRANGERS];
+	uint32_t next_stranger;
+};
+
+/* What an event of the domain's epoll set is about. */
+enum shm_source { SHM_SRC_LISTENER, SHM_SRC_KICK, SHM_SRC_STRANGER, SHM_SRC_CONN, SHM_SRC_PEER };
+
+/* shm_dom.c */
+int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index);
+/* Work for progress() came up in another thread; wakes it if it sleeps. */
+void sl_shm_kick(struct sl_dom *dom);
+/* Give CONN a place among the domain's connections, for progress() and hellos to find; or take it. */
+int sl_shm_conn_enter(struct sl_conn *conn);
+void sl_shm_conn_leave(struct sl_conn *conn);
+/* The connection with ID and SECRET, counted for the caller; NULL: there is none. */
+struct sl_conn *sl_shm_conn_find(struct sl_dom *dom, const uint8_t id[SHM_ID_LEN],
+                                 const uint8_t secret[SHM_ID_LEN]);
+void sl_shm_conn_ref(struct sl_conn *conn);
+void sl_shm_conn_unref(struct sl_conn *conn);
+/* The process PID, watched for its end; NULL: no memory. */
+struct shm_peer *sl_shm_peer_get(struct sl_dom *dom, pid_t pid);
+void sl_shm_peer_put(struct sl_dom *dom, struct shm_peer *peer);
+
+/* shm_conn.c */
+int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
+                       struct slime_error *err);
+int sl_shm_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err);
+int sl_shm_connect(struct sl_conn *conn, const struct sl_blob *peer, struct slime_error *err);
+int sl_shm_conn_ready(struct sl_conn *conn, struct slime_error *err);
+void sl_shm_conn_close(struct sl_conn *conn);
+void sl_shm_conn_destroy(struct sl_conn *conn);
+void sl_shm_conn_name(struct sl_conn *conn, char *out, size_t cap);
+/* A stranger on FD said MSG (with RING_FD or -1). Takes both fds if it returns true. */
+bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int ring_fd);
+/* The control socket has something. */
+void sl_shm_conn_event(struct sl_conn *conn);
+void sl_shm_redial(struct sl_conn *conn);
+/* The peer is gone (or bad): everything in flight ends with STATUS. */
+void sl_shm_fail_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock);
+/* Tell the peer that we are, and hear no more of it. */
+void sl_shm_shut_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+/* Send MSG with PASS_FD (-1: none). 0 or a negative errno. */
+int sl_shm_say(int fd, const struct shm_msg *msg, int pass_fd);
+/* Take a message: 1, 0: nothing there, negative errno; *OUT_FD is the caller's to close, or -1. */
+int sl_shm_hear(int fd, struct shm_msg *out, int *out_fd);
+/* SO_PEERCRED: may this user talk to us? */
+int sl_shm_check_user(int fd, pid_t *out_pid, struct slime_error *err);
+/* Ring the peer's bell if it sleeps and waits for BITS. */
+void sl_shm_ring_locked(struct sl_conn *conn, uint32_t bits) SL_REQUIRES(conn->lock);
+
+/* shm_reg.c */
+int sl_shm_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, struct sl_reg **out,
+               struct slime_error *err);
+void sl_shm_unreg(struct sl_reg *reg);
+int sl_shm_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_error *err);
+int sl_shm_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_rreg **out,
+                       struct slime_error *err);
+void sl_shm_rreg_free(struct sl_rreg *rreg);
+/* The peer asks for, or gives, a memfd (FD stays the caller's). 0 or -EPROTO, -ECONNRESET. */
+int sl_shm_asked_locked(struct sl_conn *conn, const struct shm_msg *msg) SL_REQUIRES(conn->lock);
+int sl_shm_given_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
+    SL_REQUIRES(conn->lock);
+/* The peer's memory KEY for messages, if mapped; else asks for it once. */
+struct shm_map *sl_shm_msg_map_locked(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN])
+    SL_REQUIRES(conn->lock);
+void sl_shm_map_put(struct sl_dom *dom, struct shm_map *map);
+
+/* shm_copy.c */
+/* Move all of OP at once, if it is simple and goes well. */
+bool sl_shm_move_simple(const struct sl_conn *conn, const struct sl_op *op);
+/* Prepare, then move what is left: 0: all done, 1: BUDGET is spent, negative: its end. */
+void sl_shm_move_start(struct sl_op *op);
+int sl_shm_move(struct sl_conn *conn, struct sl_op *op, uint64_t budget);
+uint64_t sl_shm_moved(const struct sl_op *op);
+/* Is every region of OP reachable, or known not to become so? */
+bool sl_shm_movable(const struct sl_conn *conn, const struct sl_op *op);
+/* LEN bytes to or from ADDR in process PID. How many; negative: none, and why. */
+int64_t sl_shm_cma(pid_t pid, bool read, char *mine, uint64_t addr, uint64_t len);
+
+/* shm_op.c */
+int sl_shm_submit(struct sl_conn *conn, struct sl_op *op);
+void sl_shm_cancel(struct sl_conn *conn, struct sl_op *op);
+/* Whatever can be done for CONN now; returns how much was. */
+int sl_shm_poll(struct sl_conn *conn);
+/* Before sleep: ask for bells, and tell whether there is work after all. */
+bool sl_shm_arm(struct sl_conn *conn);
+/* Ping when ops wait for the peer; lowers *NEXT_NS to when to call again. */
+void sl_shm_tick(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
+/* Note what progress() needs to know; after each change, before the lock is dropped. */
+void sl_shm_settle_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+
+/* shm_msg.c */
+int sl_shm_send(struct sl_conn *conn, struct sl_op *op);
+int sl_shm_recv(struct sl_conn *conn, struct sl_op *op);
+/* Send what can be sent; BUDGET bytes for an op at most. Returns how many ended. */
+int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget);
+/* Receives that the peer has filled; announce more. 0 or -EPROTO. */
+int sl_shm_take_fills_locked(struct sl_conn *conn, struct shm_queue *done)
+    SL_REQUIRES(conn->lock);
+void sl_shm_post_recvs_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+/* Take back announced receives that are to end: all of them, or those that were stopped. */
+void sl_shm_revoke_locked(struct sl_conn *conn, struct shm_queue *done) SL_REQUIRES(conn->lock);
+
+#endif
