@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 60
 export JOBS  ?= 2
 export WERROR ?= ON
 
-ctest = ctest --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
+ctest = ctest --progress --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
 .PHONY: all demo test check full bench format install clean help
 .PHONY: setup-build setup-test setup-full release debug asan tsan clang fuzz

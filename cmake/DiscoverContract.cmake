@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Ask the contract suite for its cases and write one ctest test for each case and transport.
-# In: PROGRAM OUT TRANSPORTS PREFIX ENVIRONMENT LAUNCHER (lists with commas).
+# Ask a contract suite for its cases and write one ctest test for each case and subject.
+# In: PROGRAM NAME SUBJECTS PREFIX OUT ENVIRONMENT LAUNCHER (lists with commas).
 
-string(REPLACE "," ";" TRANSPORTS "${TRANSPORTS}")
-string(REPLACE "," ";" ENVIRONMENT "${ENVIRONMENT}")
-string(REPLACE "," ";" LAUNCHER "${LAUNCHER}")
+foreach(list SUBJECTS ENVIRONMENT LAUNCHER)
+	string(REPLACE "," ";" ${list} "${${list}}")
+endforeach()
 
 execute_process(COMMAND ${LAUNCHER} "${PROGRAM}" --list
 	OUTPUT_VARIABLE output ERROR_VARIABLE output_err RESULT_VARIABLE status)
@@ -14,19 +14,27 @@ if(NOT status EQUAL 0 OR NOT cases)
 endif()
 
 set(script "")
-foreach(transport ${TRANSPORTS})
-	foreach(case ${cases})
-		set(name "${PREFIX}contract.${transport}.${case}")
-		set(command "")
-		foreach(word ${LAUNCHER} "${PROGRAM}" ${transport} ${case})
-			string(APPEND command " [==[${word}]==]")
-		endforeach()
-		string(APPEND script "add_test([==[${name}]==]${command})\n")
-		string(APPEND script "set_tests_properties([==[${name}]==] PROPERTIES LABELS contract"
-			" TIMEOUT 60 SKIP_RETURN_CODE 77 ENVIRONMENT [==[${ENVIRONMENT}]==])\n")
-		if(case MATCHES "serial")
-			string(APPEND script "set_tests_properties([==[${name}]==] PROPERTIES RUN_SERIAL ON)\n")
-		endif()
+function(add_case name)
+	set(name "${PREFIX}contract.${name}")
+	set(command "")
+	foreach(word ${LAUNCHER} "${PROGRAM}" ${ARGN})
+		string(APPEND command " [==[${word}]==]")
 	endforeach()
+	string(APPEND script "add_test([==[${name}]==]${command})\n"
+		"set_tests_properties([==[${name}]==] PROPERTIES LABELS contract TIMEOUT 60"
+		" SKIP_RETURN_CODE 77 ENVIRONMENT [==[${ENVIRONMENT}]==])\n")
+	if(name MATCHES "serial")
+		string(APPEND script "set_tests_properties([==[${name}]==] PROPERTIES RUN_SERIAL ON)\n")
+	endif()
+	set(script "${script}" PARENT_SCOPE)
+endfunction()
+
+foreach(case ${cases})
+	foreach(subject ${SUBJECTS})
+		add_case(${subject}.${case} ${subject} ${case})
+	endforeach()
+	if(NOT SUBJECTS)
+		add_case(${NAME}.${case} ${case})
+	endif()
 endforeach()
 file(WRITE "${OUT}" "${script}")

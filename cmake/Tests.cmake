@@ -71,11 +71,22 @@ function(slime_inside_program target)
 	set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${test_bin_dir}")
 endfunction()
 
-# The files of a folder that are not tests themselves belong to each test in it.
+# The files of a folder that are not tests themselves belong to each test in it; compiled once.
 function(slime_support_of dir out)
 	file(GLOB support CONFIGURE_DEPENDS ${dir}/*.c)
 	list(FILTER support EXCLUDE REGEX "/test_[^/]*$")
-	set(${out} ${support} PARENT_SCOPE)
+	file(RELATIVE_PATH target "${PROJECT_SOURCE_DIR}/tests" "${dir}")
+	string(REPLACE "/" "." target "support.${target}")
+	if(support AND NOT TARGET ${target})
+		add_library(${target} OBJECT ${support})
+		slime_flags(${target})
+		target_include_directories(${target} PRIVATE include src tests ${CMOCKA_INCLUDE_DIR})
+	endif()
+	if(support)
+		set(${out} "$<TARGET_OBJECTS:${target}>" PARENT_SCOPE)
+	else()
+		set(${out} "" PARENT_SCOPE)
+	endif()
 endfunction()
 
 # tests/GROUP/test_FILE.c and tests/GROUP/DIR/test_FILE.c: a program each.
@@ -103,30 +114,40 @@ if(wanted)
 	slime_program_tests(torture 120)
 endif()
 
-# The contract suite says itself which cases it has; each is a test of its own for each transport.
-slime_test_group(contract wanted)
-if(wanted AND EXISTS "${PROJECT_SOURCE_DIR}/tests/contract/test_transport.c")
-	slime_support_of(tests/contract support)
-	slime_inside_program(test_transport tests/contract/test_transport.c ${support})
-	set(contract_transports loopback shm)
-	if(BUILD_TCP)
-		list(APPEND contract_transports tcp)
-	endif()
-	set(contract_tests "${PROJECT_BINARY_DIR}/contract_tests.cmake")
-	string(REPLACE ";" "," contract_transports "${contract_transports}")
-	string(REPLACE ";" "," contract_environment "${test_environment}")
-	string(REPLACE ";" "," contract_launcher "${test_launcher}")
-	add_custom_command(TARGET test_transport POST_BUILD VERBATIM BYPRODUCTS "${contract_tests}"
-		COMMAND "${CMAKE_COMMAND}"
-			"-DPROGRAM=$<TARGET_FILE:test_transport>" "-DOUT=${contract_tests}"
-			"-DTRANSPORTS=${contract_transports}" "-DPREFIX=${DLSLIME_TEST_PREFIX}"
-			"-DENVIRONMENT=${contract_environment}" "-DLAUNCHER=${contract_launcher}"
+# A contract suite, tests/contract/test_NAME.c, says itself which cases it has; each is a ctest test
+# of its own, for each of the things under test: contract.SUBJECT.CASE, run as test_NAME SUBJECT
+# CASE. A suite without subjects is contract.NAME.CASE, run as test_NAME CASE.
+set(contract_subjects_of_transport loopback shm)
+if(BUILD_TCP)
+	list(APPEND contract_subjects_of_transport tcp)
+endif()
+
+function(slime_contract_suite source)
+	get_filename_component(program ${source} NAME_WE)
+	string(REPLACE "test_" "" name ${program})
+	slime_support_of("${PROJECT_SOURCE_DIR}/tests/contract" support)
+	slime_inside_program(${program} ${source} ${support})
+	set(tests "${PROJECT_BINARY_DIR}/contract_${name}_tests.cmake")
+	string(REPLACE ";" "," subjects "${contract_subjects_of_${name}}")
+	string(REPLACE ";" "," environment "${test_environment}")
+	string(REPLACE ";" "," launcher "${test_launcher}")
+	add_custom_command(TARGET ${program} POST_BUILD VERBATIM BYPRODUCTS "${tests}"
+		COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=$<TARGET_FILE:${program}>" "-DNAME=${name}"
+			"-DSUBJECTS=${subjects}" "-DPREFIX=${DLSLIME_TEST_PREFIX}" "-DOUT=${tests}"
+			"-DENVIRONMENT=${environment}" "-DLAUNCHER=${launcher}"
 			-P "${PROJECT_SOURCE_DIR}/cmake/DiscoverContract.cmake")
 	# ctest may look before the suite is built.
-	set(contract_include "${PROJECT_BINARY_DIR}/contract_include.cmake")
-	file(WRITE "${contract_include}" "include([==[${contract_tests}]==] OPTIONAL)\n")
-	set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${contract_include}")
-	set_property(DIRECTORY APPEND PROPERTY ADDITIONAL_CLEAN_FILES "${contract_tests}")
+	set(include "${PROJECT_BINARY_DIR}/contract_${name}.cmake")
+	file(WRITE "${include}" "include([==[${tests}]==] OPTIONAL)\n")
+	set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include}")
+endfunction()
+
+slime_test_group(contract wanted)
+if(wanted)
+	file(GLOB contract_sources CONFIGURE_DEPENDS tests/contract/test_*.c)
+	foreach(source ${contract_sources})
+		slime_contract_suite(${source})
+	endforeach()
 endif()
 
 # tests/fuzz/fuzz_X.c: a replay of its corpus in every build, and a libFuzzer program with clang.
@@ -175,6 +196,9 @@ if(wanted)
 	slime_add_test(check check.headers 60 tools/check-headers)
 	slime_add_test(check check.mirror 60 tools/check-mirror)
 	slime_add_test(check check.format 60 tools/format --check)
+	if(EXISTS "${PROJECT_SOURCE_DIR}/tools/check-tour")
+		slime_add_test(check check.tour 60 tools/check-tour)
+	endif()
 	slime_add_test(check check.symbols 60
 		tools/check-symbols "$<TARGET_FILE:dlslime>" "$<TARGET_FILE:dlslime-static>")
 endif()

@@ -19,25 +19,25 @@ static int parse_part(const char *text, size_t len, struct address *out, struct 
 	uint64_t port;
 
 	if (len >= sizeof(part))
-		return fail(err, -EINVAL, "an address of %zu characters is too long", len);
+		return refuse(err, -EINVAL, "an address of %zu characters is too long", len);
 	memcpy(part, text, len);
 	part[len] = '\0';
 	colon = strrchr(part, ':');
 	if (!colon || colon == part || (strchr(part, ':') != colon && part[0] != '['))
-		return fail(err, -EINVAL,
-		            "'%s' is not HOST:PORT (an IPv6 host goes in brackets: [::1]:4711)",
-		            part);
+		return refuse(err, -EINVAL,
+		              "'%s' is not HOST:PORT (an IPv6 host goes in brackets: [::1]:4711)",
+		              part);
 	*colon = '\0';
 	if (number_parse("the port", colon + 1, 1, UINT16_MAX, &port, err) < 0)
 		return -EINVAL;
 	if (host[0] == '[') {
 		if (colon - part < 3 || colon[-1] != ']')
-			return fail(err, -EINVAL, "'%s' is not a host in brackets", host);
+			return refuse(err, -EINVAL, "'%s' is not a host in brackets", host);
 		colon[-1] = '\0';
 		host++;
 	}
 	if (strlen(host) >= sizeof(out->host))
-		return fail(err, -EINVAL, "the host name is too long");
+		return refuse(err, -EINVAL, "the host name is too long");
 	(void)snprintf(out->host, sizeof(out->host), "%s", host);
 	out->port = (uint16_t)port;
 	return 0;
@@ -122,20 +122,20 @@ int ticket_parse(const char *text, struct ticket *out, struct slime_error *err)
 	int rc;
 
 	if (strncmp(text, scheme, strlen(scheme)) != 0)
-		return fail(err, -EINVAL, "'%.60s' is not a ticket: it does not start with '%s'",
-		            text, scheme);
+		return refuse(err, -EINVAL, "'%.60s' is not a ticket: it does not start with '%s'",
+		              text, scheme);
 	text += strlen(scheme);
 	slash = strchr(text, '/');
 	if (!slash)
-		return fail(err, -EINVAL, "the ticket is cut off after its address");
+		return refuse(err, -EINVAL, "the ticket is cut off after its address");
 	rc = parse_part(text, (size_t)(slash - text), &t.at, err);
 	if (rc < 0)
 		return rc;
 	if (parse_secret(slash + 1, t.secret) < 0)
-		return fail(err, -EINVAL, "the ticket's secret is not %d hex digits",
-		            2 * SECRET_LEN);
+		return refuse(err, -EINVAL, "the ticket's secret is not %d hex digits",
+		              2 * SECRET_LEN);
 	if (parse_name(slash + 2 + (ptrdiff_t)2 * SECRET_LEN, t.name) < 0)
-		return fail(err, -EINVAL, "the ticket does not end with the name of a file");
+		return refuse(err, -EINVAL, "the ticket does not end with the name of a file");
 	*out = t;
 	return 0;
 }

@@ -119,22 +119,22 @@ int chan_dial(struct chan *c, const struct address *at, const void *hello, size_
 	(void)snprintf(port, sizeof(port), "%u", at->port);
 	rc = getaddrinfo(at->host, port, &hints, &list);
 	if (rc)
-		return fail(err, -EHOSTUNREACH, "'%s' is not a host that can be found: %s",
-		            at->host, gai_strerror(rc));
+		return refuse(err, -EHOSTUNREACH, "'%s' is not a host that can be found: %s",
+		              at->host, gai_strerror(rc));
 	for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next)
 		fd = connect_one(ai, deadline);
 	freeaddrinfo(list);
 	if (fd < 0)
-		return fail(err, fd, "cannot connect to %s: %s",
-		            address_format(at, text, sizeof(text)),
-		            errno_name(fd, name, sizeof(name)));
+		return refuse(err, fd, "cannot connect to %s: %s",
+		              address_format(at, text, sizeof(text)),
+		              errno_name(fd, name, sizeof(name)));
 	chan_adopt(c, fd);
 	rc = send_all(fd, hello, len, deadline);
 	if (rc == 0)
 		return 0;
 	chan_close(c);
-	return fail(err, rc, "%s hung up: %s", address_format(at, text, sizeof(text)),
-	            errno_name(rc, name, sizeof(name)));
+	return refuse(err, rc, "%s hung up: %s", address_format(at, text, sizeof(text)),
+	              errno_name(rc, name, sizeof(name)));
 }
 
 int chan_send(struct chan *c, const struct msg *m, int64_t timeout_ns, struct slime_error *err)
@@ -145,15 +145,15 @@ int chan_send(struct chan *c, const struct msg *m, int64_t timeout_ns, struct sl
 	int rc;
 
 	if (m->bad)
-		return fail(err, -EMSGSIZE, "a message does not fit %d bytes", MSG_BYTES_MAX);
+		return refuse(err, -EMSGSIZE, "a message does not fit %d bytes", MSG_BYTES_MAX);
 	for (unsigned i = 0; i < 4; i++)
 		frame[i] = (uint8_t)(len >> (8 * i));
 	frame[4] = m->type;
 	memcpy(frame + HEAD_LEN, m->bytes, m->len);
 	rc = send_all(c->fd, frame, HEAD_LEN + m->len, now_ns() + timeout_ns);
 	if (rc < 0)
-		return fail(err, rc, "the other end does not take our messages: %s",
-		            errno_name(rc, name, sizeof(name)));
+		return refuse(err, rc, "the other end does not take our messages: %s",
+		              errno_name(rc, name, sizeof(name)));
 	return 0;
 }
 
@@ -190,23 +190,23 @@ int chan_recv(struct chan *c, struct msg *m, int64_t timeout_ns, struct slime_er
 		if (rc > 0)
 			return 0;
 		if (rc < 0)
-			return fail(err, rc, "the other end does not speak our protocol");
+			return refuse(err, rc, "the other end does not speak our protocol");
 		n = recv(c->fd, c->in + c->have, sizeof(c->in) - c->have, 0);
 		if (n > 0) {
 			c->have += (uint32_t)n;
 			continue;
 		}
 		if (n == 0)
-			return fail(err, -ECONNRESET, "the other end hung up");
+			return refuse(err, -ECONNRESET, "the other end hung up");
 		if (errno == EINTR)
 			continue;
 		rc = errno == EAGAIN ? wait_for(c->fd, POLLIN, deadline) : -errno;
 		if (rc == -ETIMEDOUT)
-			return fail(err, rc, "the other end has been silent for %.3g s",
-			            (double)timeout_ns / 1e9);
+			return refuse(err, rc, "the other end has been silent for %.3g s",
+			              (double)timeout_ns / 1e9);
 		if (rc < 0)
-			return fail(err, rc, "the other end is gone: %s",
-			            errno_name(rc, name, sizeof(name)));
+			return refuse(err, rc, "the other end is gone: %s",
+			              errno_name(rc, name, sizeof(name)));
 	}
 }
 
@@ -227,6 +227,7 @@ int chan_expect(struct chan *c, struct msg *m, uint8_t want, uint8_t skip, int64
 	uint64_t code;
 	int rc;
 
+	c->said = false;
 	do {
 		rc = chan_recv(c, m, timeout_ns, err);
 		if (rc < 0)
@@ -235,11 +236,12 @@ int chan_expect(struct chan *c, struct msg *m, uint8_t want, uint8_t skip, int64
 			return 0;
 	} while (m->type == skip);
 	if (m->type != MSG_ERROR)
-		return fail(err, -EPROTO, "the other end answered with message %u, not %u", m->type,
-		            want);
+		return refuse(err, -EPROTO, "the other end answered with message %u, not %u",
+		              m->type, want);
 	code = get_uint(m, 4);
 	get_text(m, said.text, sizeof(said.text));
 	if (!msg_ok(m) || code == 0 || code > 4095)
-		return fail(err, -EPROTO, "the other end sent an error that cannot be read");
-	return fail(err, -(int)code, "%s", said.text);
+		return refuse(err, -EPROTO, "the other end sent an error that cannot be read");
+	c->said = true;
+	return refuse(err, -(int)code, "%s", said.text);
 }

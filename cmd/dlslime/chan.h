@@ -15,7 +15,8 @@
 #include "pack.h"
 
 struct chan {
-	int fd; /* not blocking; -1: none */
+	int fd;    /* not blocking; -1: none */
+	bool said; /* the last error of chan_expect() is what the other end said */
 	uint32_t have;
 	uint8_t in[5 + MSG_BYTES_MAX];
 };
@@ -48,7 +49,7 @@ void chan_send_error(struct chan *c, const struct slime_error *why);
 
 /*
  * chan_recv() of a message of type WANT; a MSG_ERROR is returned as the error
- * that it carries, any other as -EPROTO. Types that equal SKIP are passed over,
+ * that it carries, and C->said set; any other as -EPROTO. Types that equal SKIP are passed over,
  * and each gives the other end TIMEOUT_NS anew.
  */
 int chan_expect(struct chan *c, struct msg *m, uint8_t want, uint8_t skip, int64_t timeout_ns,

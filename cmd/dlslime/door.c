@@ -86,8 +86,8 @@ static int resolve(const char *host, uint16_t port, struct addrinfo **out, struc
 	(void)snprintf(name, sizeof(name), "%.*s", (int)len, host);
 	(void)snprintf(service, sizeof(service), "%u", port);
 	rc = getaddrinfo(name, service, &hints, out);
-	return rc ? fail(err, -EADDRNOTAVAIL, "'%s' is not an address of this host: %s", name,
-	                 gai_strerror(rc))
+	return rc ? refuse(err, -EADDRNOTAVAIL, "'%s' is not an address of this host: %s", name,
+	                   gai_strerror(rc))
 	          : 0;
 }
 
@@ -102,8 +102,8 @@ static int open_listener(const char *host, uint16_t port, struct slime_error *er
 	fd = listen_on(list);
 	freeaddrinfo(list);
 	if (fd < 0)
-		return fail(err, fd, "cannot listen on %s port %u: %s", host, port,
-		            errno_name(fd, name, sizeof(name)));
+		return refuse(err, fd, "cannot listen on %s port %u: %s", host, port,
+		              errno_name(fd, name, sizeof(name)));
 	return fd;
 }
 
@@ -125,7 +125,7 @@ int door_open(const char *bind_to, uint16_t port, struct door **out, struct slim
 	int rc;
 
 	if (!d)
-		return fail(err, -ENOMEM, "no memory");
+		return refuse(err, -ENOMEM, "no memory");
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGTERM);
@@ -142,12 +142,12 @@ int door_open(const char *bind_to, uint16_t port, struct door **out, struct slim
 	}
 	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (d->signal_fd < 0) {
-		rc = fail(err, -errno, "no descriptor for signals: %s", strerror(errno));
+		rc = refuse(err, -errno, "no descriptor for signals: %s", strerror(errno));
 		goto close_listener;
 	}
 	d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (d->stop_fd < 0) {
-		rc = fail(err, -errno, "no descriptor for events: %s", strerror(errno));
+		rc = refuse(err, -errno, "no descriptor for events: %s", strerror(errno));
 		goto close_signals;
 	}
 	(void)pthread_mutex_init(&d->lock, NULL);

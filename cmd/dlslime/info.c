@@ -30,6 +30,11 @@ struct facts {
 	size_t n_devices;
 };
 
+#ifdef __clang__
+static const char compiler[] = __VERSION__;
+#else
+static const char compiler[] = "gcc " __VERSION__;
+#endif
 #ifdef __OPTIMIZE__
 static const char optimized[] = "yes";
 #else
@@ -56,7 +61,7 @@ static int gather(struct facts *f, struct slime_error *err)
 	}
 	slime_ctx_destroy(ctx);
 	if (n < 0 || rc < 0)
-		return fail(err, -1, "the devices cannot be listed");
+		return refuse(err, -1, "the devices cannot be listed");
 	return 0;
 }
 
@@ -92,7 +97,7 @@ static void info_json(const struct facts *f)
 		device_json(&f->devices[i]);
 	}
 	(void)printf("],\"build\":{");
-	json_field("compiler", __VERSION__, ",");
+	json_field("compiler", compiler, ",");
 	(void)printf("\"c\":%ld,\"optimized\":%s}}\n", __STDC_VERSION__,
 	             optimized[0] == 'y' ? "true" : "false");
 }
@@ -122,9 +127,9 @@ static void info_people(const struct facts *f)
 	(void)printf("host       %s, %s %s, %s, %ld cpus, %s\n", f->host.nodename, f->host.sysname,
 	             f->host.release, f->host.machine, f->n_cpus,
 	             size_human(f->memory, memory, sizeof(memory)));
-	(void)printf("build      %s, C %ld, optimized: %s\n", __VERSION__, __STDC_VERSION__,
+	(void)printf("build      %s, C %ld, optimized: %s\n", compiler, __STDC_VERSION__,
 	             optimized);
-	(void)printf("transports, best first\n");
+	(void)printf("transports\n");
 	for (size_t i = 0; i < f->n_devices; i++)
 		device_line(&f->devices[i]);
 }

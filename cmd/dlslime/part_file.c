@@ -28,6 +28,7 @@ struct part_file {
 	int state_fd;
 	bool force;
 	bool fresh; /* nothing of worth in it: leave no trace of it */
+	bool begun; /* ID and DONE are set */
 	struct file_id id;
 	uint64_t done;
 	uint64_t written_down;
@@ -67,13 +68,14 @@ static int check_target(const struct part_file *p, struct slime_error *err)
 	struct stat st;
 
 	if (fstatat(p->dir_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT
-		           ? 0
-		           : fail(err, -errno, "cannot write '%s': %s", p->target, strerror(errno));
+		return errno == ENOENT ? 0
+		                       : refuse(err, -errno, "cannot write '%s': %s", p->target,
+		                                strerror(errno));
 	if (S_ISDIR(st.st_mode))
-		return fail(err, -EISDIR, "'%s' is a directory", p->target);
+		return refuse(err, -EISDIR, "'%s' is a directory", p->target);
 	if (!p->force)
-		return fail(err, -EEXIST, "'%s' is there already (--force replaces it)", p->target);
+		return refuse(err, -EEXIST, "'%s' is there already (--force replaces it)",
+		              p->target);
 	return 0;
 }
 
@@ -83,17 +85,17 @@ static int open_parts(struct part_file *p, struct slime_error *err)
 
 	p->fd = openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (p->fd < 0)
-		return fail(err, -errno, "cannot write beside '%s': %s", p->target,
-		            strerror(errno));
+		return refuse(err, -errno, "cannot write beside '%s': %s", p->target,
+		              strerror(errno));
 	if (flock(p->fd, LOCK_EX | LOCK_NB) < 0)
-		return fail(err, -EBUSY, "another process is fetching '%s' right now", p->target);
+		return refuse(err, -EBUSY, "another process is fetching '%s' right now", p->target);
 	/* the holder of the lock before us may have finished, and taken the name away */
 	if (fstat(p->fd, &st) < 0 || st.st_nlink == 0)
-		return fail(err, -EBUSY, "another process has just fetched '%s'", p->target);
+		return refuse(err, -EBUSY, "another process has just fetched '%s'", p->target);
 	p->state_fd = openat(p->dir_fd, p->state, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (p->state_fd < 0)
-		return fail(err, -errno, "cannot write beside '%s': %s", p->target,
-		            strerror(errno));
+		return refuse(err, -errno, "cannot write beside '%s': %s", p->target,
+		              strerror(errno));
 	p->fresh = st.st_size == 0;
 	return 0;
 }
@@ -105,16 +107,16 @@ int part_create(const char *dir, const char *name, bool force, struct part_file 
 	int rc;
 
 	if (!p)
-		return fail(err, -ENOMEM, "no memory");
+		return refuse(err, -ENOMEM, "no memory");
 	p->fd = -1;
 	p->state_fd = -1;
 	p->force = force;
 	name_parts(p, name);
 	p->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (p->dir_fd < 0)
-		rc = fail(err, -errno, "no directory '%s' to write to: %s", dir, strerror(errno));
+		rc = refuse(err, -errno, "no directory '%s' to write to: %s", dir, strerror(errno));
 	else if (asprintf(&p->target, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name) < 0)
-		rc = fail(err, -ENOMEM, "no memory");
+		rc = refuse(err, -ENOMEM, "no memory");
 	else
 		rc = check_target(p, err);
 	if (rc == 0)
@@ -139,9 +141,9 @@ static int no_space(const struct part_file *p, const struct file_id *id, struct 
 	char have[32];
 
 	(void)fstatvfs(p->fd, &fs);
-	return fail(err, -ENOSPC, "'%s' needs %s, and the disk has %s free", p->target,
-	            size_human(id->size, need, sizeof(need)),
-	            size_human((uint64_t)fs.f_bavail * fs.f_frsize, have, sizeof(have)));
+	return refuse(err, -ENOSPC, "'%s' needs %s, and the disk has %s free", p->target,
+	              size_human(id->size, need, sizeof(need)),
+	              size_human((uint64_t)fs.f_bavail * fs.f_frsize, have, sizeof(have)));
 }
 
 /* Have the disk keep room for all of it, so that it cannot run full half-way. */
@@ -151,7 +153,7 @@ static int reserve(struct part_file *p, const struct file_id *id, struct slime_e
 	int rc = 0;
 
 	if (id->size > INT64_MAX)
-		return fail(err, -EFBIG, "the file is larger than any file can be");
+		return refuse(err, -EFBIG, "the file is larger than any file can be");
 	if (id->size && fallocate(p->fd, 0, 0, (off_t)id->size) < 0)
 		rc = -errno;
 	if (rc == -EOPNOTSUPP || rc == -ENOSYS) {
@@ -163,7 +165,7 @@ static int reserve(struct part_file *p, const struct file_id *id, struct slime_e
 	if (rc == -ENOSPC)
 		return no_space(p, id, err);
 	if (rc < 0)
-		return fail(err, rc, "cannot make room for '%s': %s", p->target, strerror(-rc));
+		return refuse(err, rc, "cannot make room for '%s': %s", p->target, strerror(-rc));
 	return 0;
 }
 
@@ -193,11 +195,12 @@ int64_t part_begin(struct part_file *p, const struct file_id *id, bool *stale,
 
 	*stale = known && !same && s.done > 0;
 	p->id = *id;
+	p->begun = true;
 	p->done = same ? s.done : 0;
 	/* first the state: bytes that are about to go must not be counted any more */
 	write_state(p);
 	if (!same && ftruncate(p->fd, 0) < 0)
-		return fail(err, -errno, "cannot write '%s': %s", p->target, strerror(errno));
+		return refuse(err, -errno, "cannot write '%s': %s", p->target, strerror(errno));
 	rc = reserve(p, id, err);
 	p->fresh = p->done == 0;
 	return rc < 0 ? rc : (int64_t)p->done;
@@ -214,8 +217,8 @@ int part_write(struct part_file *p, uint64_t at, const void *bytes, size_t len,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return fail(err, -errno, "cannot write '%s': %s", p->target,
-			            strerror(errno));
+			return refuse(err, -errno, "cannot write '%s': %s", p->target,
+			              strerror(errno));
 		from += n;
 		at += (uint64_t)n;
 		len -= (size_t)n;
@@ -233,8 +236,8 @@ int part_read(struct part_file *p, uint64_t at, void *bytes, size_t len, struct 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return fail(err, n < 0 ? -errno : -EIO,
-			            "cannot read back what there is of '%s'", p->target);
+			return refuse(err, n < 0 ? -errno : -EIO,
+			              "cannot read back what there is of '%s'", p->target);
 		to += n;
 		at += (uint64_t)n;
 		len -= (size_t)n;
@@ -264,10 +267,10 @@ static int take_name(struct part_file *p, struct slime_error *err)
 		rc = renameat(p->dir_fd, p->part, p->dir_fd, p->name) < 0 ? -errno : 0;
 	}
 	if (rc == -EEXIST)
-		return fail(err, rc, "'%s' has come into being meanwhile (--force replaces it)",
-		            p->target);
+		return refuse(err, rc, "'%s' has come into being meanwhile (--force replaces it)",
+		              p->target);
 	if (rc < 0)
-		return fail(err, rc, "cannot name '%s': %s", p->target, strerror(-rc));
+		return refuse(err, rc, "cannot name '%s': %s", p->target, strerror(-rc));
 	return 0;
 }
 
@@ -276,8 +279,8 @@ int part_finish(struct part_file *p, struct slime_error *err)
 	int rc;
 
 	if (fsync(p->fd) < 0)
-		return fail(err, -errno, "cannot write '%s' to the disk: %s", p->target,
-		            strerror(errno));
+		return refuse(err, -errno, "cannot write '%s' to the disk: %s", p->target,
+		              strerror(errno));
 	rc = take_name(p, err);
 	if (rc < 0)
 		return rc;
@@ -303,7 +306,7 @@ void part_destroy(struct part_file *p)
 	if (p->state_fd >= 0 && p->fresh) {
 		(void)unlinkat(p->dir_fd, p->state, 0);
 		(void)unlinkat(p->dir_fd, p->part, 0);
-	} else if (p->state_fd >= 0) {
+	} else if (p->state_fd >= 0 && p->begun) {
 		write_state(p);
 	}
 	if (p->state_fd >= 0)

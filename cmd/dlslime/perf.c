@@ -57,7 +57,7 @@ int perf_pin(int cpu, struct slime_error *err)
 	CPU_ZERO(&set);
 	CPU_SET((size_t)cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		return fail(err, -errno, "cannot run on cpu %d: %s", cpu, strerror(errno));
+		return refuse(err, -errno, "cannot run on cpu %d: %s", cpu, strerror(errno));
 	return 0;
 }
 
@@ -144,7 +144,7 @@ int perf_fork_server(int cpu, struct address *out, struct slime_error *err)
 	int pid;
 
 	if (pipe(fds) < 0)
-		return fail(err, -errno, "no pipe to be had: %s", strerror(errno));
+		return refuse(err, -errno, "no pipe to be had: %s", strerror(errno));
 	pid = fork();
 	if (pid == 0) {
 		(void)close(fds[0]);
@@ -153,14 +153,14 @@ int perf_fork_server(int cpu, struct address *out, struct slime_error *err)
 	(void)close(fds[1]);
 	if (pid < 0) {
 		(void)close(fds[0]);
-		return fail(err, -errno, "no process to be had: %s", strerror(errno));
+		return refuse(err, -errno, "no process to be had: %s", strerror(errno));
 	}
 	n = read(fds[0], out, sizeof(*out));
 	(void)close(fds[0]);
 	if (n == (ssize_t)sizeof(*out))
 		return pid;
 	(void)waitpid(pid, NULL, 0);
-	return fail(err, -EIO, "the server process did not start");
+	return refuse(err, -EIO, "the server process did not start");
 }
 
 void perf_end_server(int pid)

@@ -69,20 +69,20 @@ static int parse_name(const char *what, const char *const *names, int n, const c
 	int i = perf_name_index(names, n, text);
 
 	if (i < 0 && n == PERF_N_MEMS)
-		return fail(err, i, "%s: '%s' is neither '%s' nor '%s'", what, text, names[0],
-		            names[1]);
+		return refuse(err, i, "%s: '%s' is neither '%s' nor '%s'", what, text, names[0],
+		              names[1]);
 	if (i < 0)
-		return fail(err, i, "%s: '%s' is none of '%s', '%s', '%s' and '%s'", what, text,
-		            names[0], names[1], names[2], names[3]);
+		return refuse(err, i, "%s: '%s' is none of '%s', '%s', '%s' and '%s'", what, text,
+		              names[0], names[1], names[2], names[3]);
 	return i;
 }
 
 static int parse_transport(const char *text, struct perf_opts *o, struct slime_error *err)
 {
 	if (!*text || strlen(text) >= sizeof(o->shape.transport))
-		return fail(err, -1,
-		            "--transport: '%s' is not a transport ('dlslime info' lists them)",
-		            text);
+		return refuse(err, -1,
+		              "--transport: '%s' is not a transport ('dlslime info' lists them)",
+		              text);
 	(void)strcpy(o->shape.transport, text);
 	return 0;
 }
@@ -196,12 +196,12 @@ static int settle(struct perf_opts *o, struct slime_error *err)
 	if (!s->strided)
 		s->stride = s->size;
 	if (s->stride < s->size)
-		return fail(err, -1, "--stride: the pieces of --size bytes would overlap");
+		return refuse(err, -1, "--stride: the pieces of --size bytes would overlap");
 	if (s->op == PERF_SEND && (s->batch > 1 || s->strided))
-		return fail(err, -1,
-		            "--op send: a message is one piece, it takes no --batch or --stride");
+		return refuse(err, -1,
+		              "--op send: a message is one piece, it takes no --batch or --stride");
 	if (o->iters && o->iters < o->threads)
-		return fail(err, -1, "--iters: fewer operations than threads");
+		return refuse(err, -1, "--iters: fewer operations than threads");
 	return 0;
 }
 
@@ -210,13 +210,13 @@ static int parse_place(const char *action, int argc, char **argv, struct perf_op
 {
 	if (strcmp(action, "run") == 0) {
 		if (optind >= argc)
-			return fail(err, -1, "perf run: HOST:PORT of the server is missing");
+			return refuse(err, -1, "perf run: HOST:PORT of the server is missing");
 		if (address_parse(argv[optind++], &out->at, err) < 0)
 			return -1;
 	}
 	if (optind < argc)
-		return fail(err, -1, "perf %s: '%s' is one argument too many", action,
-		            argv[optind]);
+		return refuse(err, -1, "perf %s: '%s' is one argument too many", action,
+		              argv[optind]);
 	return 0;
 }
 

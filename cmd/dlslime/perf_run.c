@@ -99,6 +99,15 @@ static int open_workers(struct run *run, slime_ctx *ctx, struct slime_error *err
 	return 0;
 }
 
+/* Say in ERR whom it is about. */
+static int about_peer(const struct run *run, int rc, struct slime_error *err)
+{
+	char at[HOST_MAX + 16];
+
+	return refuse(err, rc, "the server at %s went away: %.150s",
+	              address_format(&run->o->at, at, sizeof(at)), err->text);
+}
+
 static int open_watch(struct run *run, struct slime_error *err)
 {
 	struct msg m;
@@ -110,7 +119,7 @@ static int open_watch(struct run *run, struct slime_error *err)
 	rc = chan_send(&run->watch, &m, second, err);
 	if (rc == 0)
 		rc = chan_expect(&run->watch, &m, PERF_ALIVE, 0, 5 * second, err);
-	return rc;
+	return rc < 0 ? about_peer(run, rc, err) : 0;
 }
 
 /* Tell the server that each of its clients is alive. */
@@ -150,8 +159,8 @@ static int watch(struct run *run, struct slime_error *err)
 		if (rc < 0 && rc != -ETIMEDOUT)
 			return rc;
 		if (now_ns() - heard > silence_ns)
-			return fail(err, -ETIMEDOUT, "it has been silent for %lld s",
-			            (long long)(silence_ns / second));
+			return refuse(err, -ETIMEDOUT, "it has been silent for %lld s",
+			              (long long)(silence_ns / second));
 		if (now_ns() - pinged > ping_every_ns) {
 			ping(run);
 			pinged = now_ns();
@@ -173,7 +182,7 @@ static int start_workers(struct run *run, pthread_t *threads, struct worker_arg 
 		rc = -pthread_create(&threads[i], NULL, worker_main, &args[i]);
 		/* those that run wait for the others at the barrier, for ever */
 		if (rc < 0 && i == 0)
-			return fail(err, rc, "no thread to be had");
+			return refuse(err, rc, "no thread to be had");
 		if (rc < 0) {
 			say("no thread to be had for worker %u of %u", i + 1, n);
 			_exit(EXIT_FAILED);
@@ -188,7 +197,7 @@ static int run_workers(struct run *run, struct slime_error *err)
 	pthread_t *threads = calloc(n, sizeof(*threads));
 	struct worker_arg *args = calloc(n, sizeof(*args));
 	int rc = threads && args ? start_workers(run, threads, args, err)
-	                         : fail(err, -ENOMEM, "no memory for %u threads", n);
+	                         : refuse(err, -ENOMEM, "no memory for %u threads", n);
 
 	if (rc == 0) {
 		rc = watch(run, err);
@@ -199,13 +208,13 @@ static int run_workers(struct run *run, struct slime_error *err)
 			(void)pthread_join(threads[i], NULL);
 		(void)pthread_barrier_destroy(&run->start);
 		if (rc < 0)
-			rc = fail(err, rc, "the peer went away: %s", err->text);
+			rc = about_peer(run, rc, err);
 	}
 	free(threads);
 	free(args);
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		if (run->workers[i].err.code)
-			rc = fail(err, run->workers[i].err.code, "%s", run->workers[i].err.text);
+			rc = refuse(err, run->workers[i].err.code, "%s", run->workers[i].err.text);
 	}
 	return rc;
 }
@@ -242,7 +251,7 @@ int perf_measure(slime_ctx *ctx, const struct perf_opts *o, struct perf_result *
 	run.workers = calloc(o->threads, sizeof(*run.workers));
 	run.done_fd = eventfd(0, EFD_CLOEXEC);
 	if (!run.workers || run.done_fd < 0)
-		rc = fail(err, -ENOMEM, "no memory or descriptors for %u threads", o->threads);
+		rc = refuse(err, -ENOMEM, "no memory or descriptors for %u threads", o->threads);
 	else
 		rc = open_watch(&run, err);
 	if (rc == 0)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <slime/slime.h>
@@ -67,7 +68,7 @@ static int session_memory(struct session *s, struct slime_error *err)
 		return rc;
 	len = perf_region_len(&s->shape);
 	if (!take_memory(s->server, len))
-		return fail(err, -ENOMEM, "other clients hold the memory, try again later");
+		return refuse(err, -ENOMEM, "other clients hold the memory, try again later");
 	s->taken = len;
 	rc = perf_mem_get(s->server->ctx, &s->shape, &s->mem, err);
 	if (rc < 0)
@@ -153,10 +154,22 @@ static int consume(struct session *s, const struct slime_result *res, int n)
 	(void)pthread_mutex_lock(&s->lock);
 	s->n_seen += (uint64_t)n;
 	s->n_wrong += n_wrong;
-	s->status = rc;
 	(void)pthread_cond_signal(&s->came);
 	(void)pthread_mutex_unlock(&s->lock);
 	return rc;
+}
+
+/*
+ * The consumer cannot go on: wake the session, which tells the client. A client
+ * that left makes its endpoint fail as well, and is not there to be told.
+ */
+static void give_up(struct session *s, int rc)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->status = rc;
+	(void)pthread_cond_signal(&s->came);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)shutdown(s->chan->fd, SHUT_RD);
 }
 
 static void *consumer_main(void *arg)
@@ -173,6 +186,8 @@ static void *consumer_main(void *arg)
 		else if (n != -ETIMEDOUT)
 			rc = n;
 	}
+	if (rc < 0)
+		give_up(s, rc);
 	return NULL;
 }
 
@@ -188,8 +203,8 @@ static int session_consume(struct session *s, struct slime_error *err)
 	if (rc == 0)
 		rc = -pthread_create(&s->consumer, NULL, consumer_main, s);
 	if (rc < 0)
-		return fail(err, rc, "the server cannot receive: %s",
-		            errno_name(rc, name, sizeof(name)));
+		return refuse(err, rc, "the server cannot receive: %s",
+		              errno_name(rc, name, sizeof(name)));
 	s->consuming = true;
 	return 0;
 }
@@ -204,7 +219,7 @@ static int session_open(struct session *s, struct msg *wish, struct slime_error 
 	perf_shape_get(wish, &s->shape);
 	get_desc(wish, &peer);
 	if (!msg_ok(wish))
-		return fail(err, -EPROTO, "the client's wish cannot be read");
+		return refuse(err, -EPROTO, "the client's wish cannot be read");
 	rc = session_memory(s, err);
 	if (rc == 0)
 		rc = session_endpoint(s, err);
@@ -261,7 +276,7 @@ static int session_check(struct session *s, struct msg *m, struct slime_error *e
 	uint64_t n_bad = 0;
 
 	if (!msg_ok(m) || n > s->shape.depth || first > UINT64_MAX - n)
-		return fail(err, -EPROTO, "the client's check cannot be read");
+		return refuse(err, -EPROTO, "the client's check cannot be read");
 	if (s->consuming)
 		n_bad = wait_for_operations(s, first + n);
 	for (uint64_t i = first; !s->consuming && i < first + n; i++)
@@ -269,6 +284,19 @@ static int session_check(struct session *s, struct msg *m, struct slime_error *e
 	msg_begin(m, PERF_CHECKED);
 	put_uint(m, n_bad, 8);
 	return chan_send(s->chan, m, 5 * second, err);
+}
+
+/* The client hung up, which is how it should end, or the consumer gave up. */
+static int session_end(struct session *s, struct slime_error *err)
+{
+	char name[64];
+	int rc;
+
+	(void)pthread_mutex_lock(&s->lock);
+	rc = s->status;
+	(void)pthread_mutex_unlock(&s->lock);
+	return rc < 0 ? refuse(err, rc, "receiving failed: %s", errno_name(rc, name, sizeof(name)))
+	              : 0;
 }
 
 /* Until the client hangs up (0) or misbehaves. */
@@ -280,11 +308,11 @@ static int session_run(struct session *s, struct slime_error *err)
 	for (;;) {
 		rc = chan_recv(s->chan, &m, SILENCE_S * second, err);
 		if (rc < 0)
-			return rc == -ECONNRESET ? 0 : rc;
+			return rc == -ECONNRESET ? session_end(s, err) : rc;
 		if (m.type == PERF_CHECK)
 			rc = session_check(s, &m, err);
 		else if (m.type != PERF_PING)
-			rc = fail(err, -EPROTO, "message %u makes no sense here", m.type);
+			rc = refuse(err, -EPROTO, "message %u makes no sense here", m.type);
 		if (rc < 0)
 			return rc;
 	}

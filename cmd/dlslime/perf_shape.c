@@ -53,18 +53,18 @@ int perf_shape_check(const struct perf_shape *s, uint64_t limit, struct slime_er
 	if (s->size < 1 || s->size > PERF_SIZE_MAX || s->batch < 1 || s->batch > PERF_BATCH_MAX ||
 	    s->depth < 1 || s->depth > PERF_DEPTH_MAX || s->stride > PERF_SIZE_MAX ||
 	    s->lanes > PERF_LANES_MAX || s->blocks < s->depth)
-		return fail(err, -EINVAL, "the client asks for something out of range");
+		return refuse(err, -EINVAL, "the client asks for something out of range");
 	if (s->stride < s->size)
-		return fail(err, -EINVAL, "the stride is smaller than a piece");
+		return refuse(err, -EINVAL, "the stride is smaller than a piece");
 	if (s->op == PERF_SEND && s->batch != 1)
-		return fail(err, -EINVAL, "a message is one piece: send takes no batch");
+		return refuse(err, -EINVAL, "a message is one piece: send takes no batch");
 	if (s->blocks > limit / perf_step(s))
-		return fail(err, -ENOMEM,
-		            "%llu blocks of %s are more memory than the %s that are to be had "
-		            "here: ask for less in flight or smaller operations",
-		            (unsigned long long)s->blocks,
-		            size_human(perf_step(s), text, sizeof(text)),
-		            size_human(limit, have, sizeof(have)));
+		return refuse(err, -ENOMEM,
+		              "%llu blocks of %s are more memory than the %s that are to be had "
+		              "here: ask for less in flight or smaller operations",
+		              (unsigned long long)s->blocks,
+		              size_human(perf_step(s), text, sizeof(text)),
+		              size_human(limit, have, sizeof(have)));
 	return 0;
 }
 

@@ -30,8 +30,8 @@ int perf_mem_get(slime_ctx *ctx, const struct perf_shape *s, char **out, struct 
 	} else {
 		mem = malloc(len);
 		if (!mem)
-			return fail(err, -ENOMEM, "no memory for %s",
-			            size_human(len, text, sizeof(text)));
+			return refuse(err, -ENOMEM, "no memory for %s",
+			              size_human(len, text, sizeof(text)));
 	}
 	/* touched now, not in the first operations */
 	memset(mem, 0, len);

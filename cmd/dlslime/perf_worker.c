@@ -20,7 +20,7 @@ static int allocate(struct worker *w, struct slime_error *err)
 	w->started_ns = calloc(w->shape.depth, sizeof(*w->started_ns));
 	w->idle = calloc(w->shape.depth, sizeof(*w->idle));
 	if (!w->segs || !w->started_ns || !w->idle)
-		return fail(err, -ENOMEM, "no memory for the operations");
+		return refuse(err, -ENOMEM, "no memory for the operations");
 	for (uint32_t i = 0; i < w->shape.depth; i++)
 		w->idle[w->n_idle++] = i;
 	for (uint64_t b = 0; b < w->shape.blocks; b++)
@@ -47,7 +47,7 @@ static int ask(struct worker *w, struct slime_desc *ep, struct slime_desc *mr,
 		return rc;
 	get_desc(&m, ep);
 	get_desc(&m, mr);
-	return msg_ok(&m) ? 0 : fail(err, -EPROTO, "the server's answer cannot be read");
+	return msg_ok(&m) ? 0 : refuse(err, -EPROTO, "the server's answer cannot be read");
 }
 
 static int connect_ep(struct worker *w, struct slime_error *err)
@@ -65,7 +65,7 @@ static int connect_ep(struct worker *w, struct slime_error *err)
 		rc = chan_expect(&w->chan, &m, PERF_CONNECTED, 0, 12 * second, err);
 	else if (chan_expect(&w->chan, &m, PERF_CONNECTED, 0, second, &theirs) != -ETIMEDOUT &&
 	         theirs.text[0])
-		rc = fail(err, rc, "%.120s (the server: %.110s)", err->text, theirs.text);
+		rc = refuse(err, rc, "%.120s (the server: %.110s)", err->text, theirs.text);
 	if (rc < 0)
 		return rc;
 	return slime_ep_import(w->ep, &mr, &w->rmr, err);
@@ -149,11 +149,23 @@ static int submit(struct worker *w, uint64_t index, const struct slime_submit *h
 
 static int failed(struct worker *w, int status)
 {
+	struct slime_error theirs = {0};
 	char name[64];
+	struct msg m;
 
-	return fail(&w->err, status, "%s failed after %llu operations: %s",
-	            perf_op_names[w->shape.op], (unsigned long long)w->next,
-	            errno_name(status, name, sizeof(name)));
+	/* the server may know more */
+	if (!atomic_load(w->stop) &&
+	    chan_expect(&w->chan, &m, MSG_ERROR, 0, second / 5, &theirs) == 0) {
+		(void)get_uint(&m, 4);
+		get_text(&m, theirs.text, sizeof(theirs.text));
+		return refuse(&w->err, status,
+		              "%s failed after %llu operations: %s (the server: %.120s)",
+		              perf_op_names[w->shape.op], (unsigned long long)w->next,
+		              errno_name(status, name, sizeof(name)), theirs.text);
+	}
+	return refuse(&w->err, status, "%s failed after %llu operations: %s",
+	              perf_op_names[w->shape.op], (unsigned long long)w->next,
+	              errno_name(status, name, sizeof(name)));
 }
 
 /* Ready the memory of operation INDEX so that only its own success makes it right. */
@@ -184,7 +196,7 @@ static int check_there(struct worker *w, uint64_t first, uint32_t n)
 	if (rc < 0)
 		return rc;
 	w->n_bad += get_uint(&m, 8);
-	return msg_ok(&m) ? 0 : fail(&w->err, -EPROTO, "the server's check cannot be read");
+	return msg_ok(&m) ? 0 : refuse(&w->err, -EPROTO, "the server's check cannot be read");
 }
 
 static int check(struct worker *w, uint64_t first, uint32_t n)
@@ -202,9 +214,9 @@ static int outcome(struct worker *w, const struct slime_result *res)
 	if (res->status < 0)
 		return failed(w, res->status);
 	if (res->bytes != perf_op_bytes(&w->shape))
-		return fail(&w->err, -EIO, "%s reported %llu bytes, not %llu",
-		            perf_op_names[w->shape.op], (unsigned long long)res->bytes,
-		            (unsigned long long)perf_op_bytes(&w->shape));
+		return refuse(&w->err, -EIO, "%s reported %llu bytes, not %llu",
+		              perf_op_names[w->shape.op], (unsigned long long)res->bytes,
+		              (unsigned long long)perf_op_bytes(&w->shape));
 	return 0;
 }
 

@@ -25,7 +25,8 @@ void bar_begin(struct progress_bar *bar, const char *what, const char *name, uin
 {
 	bar_clear(bar);
 	bar->what = what;
-	bar->name = name;
+	(void)snprintf(bar->name, sizeof(bar->name), "%s", name);
+	plain_text(bar->name);
 	bar->begun_ns = now_ns();
 	bar->drawn_ns = bar->begun_ns;
 	bar->begun_at = at;

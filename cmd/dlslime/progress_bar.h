@@ -8,7 +8,7 @@
 
 struct progress_bar {
 	const char *what; /* "getting" */
-	const char *name;
+	char name[64];
 	bool shown;
 	int64_t begun_ns;
 	int64_t drawn_ns;

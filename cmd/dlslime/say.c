@@ -4,11 +4,21 @@
 #include <ctype.h>
 #include <string.h>
 
+void plain_text(char *text)
+{
+	for (char *s = text; *s; s++) {
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+	}
+}
+
 __attribute__((format(printf, 1, 0))) static void say_line(const char *fmt, va_list ap)
 {
 	char line[1200];
 
 	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	/* names of files and peers are in it, which must not move the cursor */
+	plain_text(line);
 	(void)fprintf(stderr, "dlslime: %s\n", line);
 }
 
@@ -32,7 +42,7 @@ int say_usage(const char *verb, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-int fail(struct slime_error *err, int code, const char *fmt, ...)
+int refuse(struct slime_error *err, int code, const char *fmt, ...)
 {
 	struct slime_error text;
 	va_list ap;
@@ -101,10 +111,4 @@ void json_string(FILE *f, const char *text)
 		s += n ? n : 1;
 	}
 	(void)fputc('"', f);
-}
-
-void print_plain(FILE *f, const char *text)
-{
-	for (const unsigned char *s = (const unsigned char *)text; *s; s++)
-		(void)fputc(*s < 0x20 || *s == 0x7f ? '?' : *s, f);
 }

@@ -22,8 +22,8 @@ __attribute__((format(printf, 1, 2))) void say(const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) int say_usage(const char *verb, const char *fmt, ...);
 
 /* Put a sentence into ERR (NULL: nowhere) and return CODE, a negative errno. */
-__attribute__((format(printf, 3, 4))) int fail(struct slime_error *err, int code, const char *fmt,
-                                               ...);
+__attribute__((format(printf, 3, 4))) int refuse(struct slime_error *err, int code, const char *fmt,
+                                                 ...);
 
 /* The name of a negative errno, lower case: "connection refused". Returns BUF. */
 const char *errno_name(int code, char *buf, size_t cap);
@@ -31,7 +31,7 @@ const char *errno_name(int code, char *buf, size_t cap);
 /* TEXT as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void json_string(FILE *f, const char *text);
 
-/* TEXT for one line on a terminal: control characters become '?'. */
-void print_plain(FILE *f, const char *text);
+/* Make TEXT fit for one line on a terminal: control characters become '?'. */
+void plain_text(char *text);
 
 #endif

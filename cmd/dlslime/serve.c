@@ -82,10 +82,10 @@ static int make_ep(struct reader *r, struct msg *ask, struct slime_desc *peer,
 	get_text(ask, wish, sizeof(wish));
 	get_desc(ask, peer);
 	if (!msg_ok(ask))
-		return fail(err, -EPROTO, "the reader's question cannot be read");
+		return refuse(err, -EPROTO, "the reader's question cannot be read");
 	if (r->server->transport && wish[0] && strcmp(wish, r->server->transport) != 0)
-		return fail(err, -EOPNOTSUPP, "this server serves over '%s' only, not over '%s'",
-		            r->server->transport, wish);
+		return refuse(err, -EOPNOTSUPP, "this server serves over '%s' only, not over '%s'",
+		              r->server->transport, wish);
 	opts.transport = r->server->transport ? r->server->transport : wish[0] ? wish : NULL;
 	return slime_ep_create(r->server->ctx, &opts, &r->ep, err);
 }
@@ -175,7 +175,7 @@ static int hear(struct reader *r, uint8_t type, struct slime_error *err)
 		rc = file_version_same(r->version, err);
 		return rc < 0 ? rc : send_plain(r, SHARE_SAME, err);
 	default:
-		return fail(err, -EPROTO, "message %u makes no sense here", type);
+		return refuse(err, -EPROTO, "message %u makes no sense here", type);
 	}
 }
 
@@ -220,8 +220,7 @@ static void serve_reader(struct chan *chan, int token, void *arg)
 	file_version_release(r.version);
 }
 
-static void print_ticket(const struct server *server, int i, const struct address *at,
-                         const char *path)
+static void print_ticket(const struct server *server, int i, const struct address *at, char *path)
 {
 	struct file_version *version;
 	struct ticket t = {.at = *at};
@@ -234,9 +233,8 @@ static void print_ticket(const struct server *server, int i, const struct addres
 		(void)size_human(version->id.size, size, sizeof(size));
 		file_version_release(version);
 	}
-	(void)printf("%s  %s  ", ticket_format(&t, text), size);
-	print_plain(stdout, path);
-	(void)printf("\n");
+	plain_text(path);
+	(void)printf("%s  %s  %s\n", ticket_format(&t, text), size, path);
 }
 
 static int open_files(struct server *server, char **paths, struct slime_error *err)
@@ -246,14 +244,14 @@ static int open_files(struct server *server, char **paths, struct slime_error *e
 	server->files = calloc(n, sizeof(*server->files));
 	server->secrets = calloc(n, sizeof(*server->secrets));
 	if (!server->files || !server->secrets)
-		return fail(err, -ENOMEM, "no memory for %zu files", n);
+		return refuse(err, -ENOMEM, "no memory for %zu files", n);
 	for (size_t i = 0; i < n; i++) {
 		int rc = served_file_create(server->ctx, paths[i], &server->files[i], err);
 
 		if (rc < 0)
 			return rc;
 		if (getrandom(server->secrets[i], SECRET_LEN, 0) != SECRET_LEN)
-			return fail(err, -errno, "no random bytes to be had");
+			return refuse(err, -errno, "no random bytes to be had");
 	}
 	return 0;
 }

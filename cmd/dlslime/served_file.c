@@ -124,7 +124,7 @@ static int version_map(struct version *v, struct slime_error *err)
 		return 0;
 	map = mmap(NULL, v->pub.id.size, PROT_READ, MAP_SHARED, v->fd, 0);
 	if (map == MAP_FAILED)
-		return fail(err, -errno, "cannot map '%s': %s", path, strerror(errno));
+		return refuse(err, -errno, "cannot map '%s': %s", path, strerror(errno));
 	v->map = map;
 	rc = guard(v);
 	if (rc == 0) {
@@ -133,7 +133,7 @@ static int version_map(struct version *v, struct slime_error *err)
 			return 0;
 		unguard(v);
 	} else {
-		(void)fail(err, rc, "too many versions of files are in use");
+		(void)refuse(err, rc, "too many versions of files are in use");
 	}
 	(void)munmap(map, v->pub.id.size);
 	v->map = NULL;
@@ -149,13 +149,13 @@ static int version_open(struct version *v, struct slime_error *err)
 	/* not blocking: a fifo without a writer is refused below, not waited for */
 	v->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (v->fd < 0)
-		return fail(err, -errno, "cannot read '%s': %s", path, strerror(errno));
+		return refuse(err, -errno, "cannot read '%s': %s", path, strerror(errno));
 	if (fstat(v->fd, &st) < 0)
-		rc = fail(err, -errno, "cannot read '%s': %s", path, strerror(errno));
+		rc = refuse(err, -errno, "cannot read '%s': %s", path, strerror(errno));
 	else if (S_ISDIR(st.st_mode))
-		rc = fail(err, -EISDIR, "'%s' is a directory, only files can be served", path);
+		rc = refuse(err, -EISDIR, "'%s' is a directory, only files can be served", path);
 	else if (!S_ISREG(st.st_mode))
-		rc = fail(err, -EINVAL, "'%s' is not a regular file", path);
+		rc = refuse(err, -EINVAL, "'%s' is not a regular file", path);
 	else {
 		v->pub.id = id_of(&st);
 		v->dev = st.st_dev;
@@ -174,7 +174,7 @@ static int version_create(struct served_file *file, struct version **out, struct
 	int rc;
 
 	if (!v)
-		return fail(err, -ENOMEM, "no memory");
+		return refuse(err, -ENOMEM, "no memory");
 	v->file = file;
 	v->n_refs = 1;
 	rc = version_open(v, err);
@@ -239,11 +239,11 @@ int served_file_create(slime_ctx *ctx, const char *path, struct served_file **ou
 	int rc;
 
 	if (!f)
-		return fail(err, -ENOMEM, "no memory");
+		return refuse(err, -ENOMEM, "no memory");
 	f->ctx = ctx;
 	f->path = absolute(path);
 	if (!f->path) {
-		rc = fail(err, -errno, "cannot read '%s': %s", path, strerror(errno));
+		rc = refuse(err, -errno, "cannot read '%s': %s", path, strerror(errno));
 		goto free_file;
 	}
 	(void)pthread_mutex_init(&f->lock, NULL);
@@ -284,13 +284,13 @@ int file_version_same(struct file_version *version, struct slime_error *err)
 	struct stat st;
 
 	if (stat(path, &st) < 0)
-		return fail(err, -ESTALE, "the file '%s' is gone from the server: %s", path,
-		            strerror(errno));
+		return refuse(err, -ESTALE, "the file '%s' is gone from the server: %s", path,
+		              strerror(errno));
 	now = id_of(&st);
 	if (st.st_dev != v->dev || st.st_ino != v->ino)
-		return fail(err, -ESTALE, "the file '%s' was replaced on the server", path);
+		return refuse(err, -ESTALE, "the file '%s' was replaced on the server", path);
 	if (now.size != v->pub.id.size || now.mtime_ns != v->pub.id.mtime_ns)
-		return fail(err, -ESTALE, "the file '%s' was changed on the server", path);
+		return refuse(err, -ESTALE, "the file '%s' was changed on the server", path);
 	return 0;
 }
 
@@ -393,8 +393,8 @@ int file_version_hash(struct file_version *version, int64_t timeout_ns, uint8_t 
 		rc = 0;
 		memcpy(out, v->hash, FILE_HASH_LEN);
 	} else if (v->state == HASH_FAILED) {
-		rc = fail(err, -EIO, "the file '%s' can no longer be read on the server",
-		          v->file->path);
+		rc = refuse(err, -EIO, "the file '%s' can no longer be read on the server",
+		            v->file->path);
 	} else {
 		rc = -ETIMEDOUT;
 	}

@@ -48,11 +48,11 @@ int size_parse(const char *what, const char *text, uint64_t min, uint64_t max, u
 	int shift = suffix ? suffix_shift(suffix) : -1;
 
 	if (shift < 0)
-		return fail(err, -EINVAL, "%s: '%s' is not a size (write 4096, 64K, 1M or 1G)",
-		            what, text);
+		return refuse(err, -EINVAL, "%s: '%s' is not a size (write 4096, 64K, 1M or 1G)",
+		              what, text);
 	if (v > UINT64_MAX >> shift || v << shift < min || v << shift > max)
-		return fail(err, -ERANGE, "%s: '%s' is not within %s to %s", what, text,
-		            size_exact(min, lo, sizeof(lo)), size_exact(max, hi, sizeof(hi)));
+		return refuse(err, -ERANGE, "%s: '%s' is not within %s to %s", what, text,
+		              size_exact(min, lo, sizeof(lo)), size_exact(max, hi, sizeof(hi)));
 	*out = v << shift;
 	return 0;
 }
@@ -64,10 +64,10 @@ int number_parse(const char *what, const char *text, uint64_t min, uint64_t max,
 	const char *end = digits(text, &v);
 
 	if (!end || *end)
-		return fail(err, -EINVAL, "%s: '%s' is not a whole number", what, text);
+		return refuse(err, -EINVAL, "%s: '%s' is not a whole number", what, text);
 	if (v < min || v > max)
-		return fail(err, -ERANGE, "%s: '%s' is not within %" PRIu64 " to %" PRIu64, what,
-		            text, min, max);
+		return refuse(err, -ERANGE, "%s: '%s' is not within %" PRIu64 " to %" PRIu64, what,
+		              text, min, max);
 	*out = v;
 	return 0;
 }
@@ -80,11 +80,11 @@ int seconds_parse(const char *what, const char *text, double min, double *out,
 	double v = strtod(text, &end);
 
 	if (end == text || *end || !isfinite(v) || strpbrk(text, "xX \t\n"))
-		return fail(err, -EINVAL, "%s: '%s' is not a number of seconds (write 2 or 0.5)",
-		            what, text);
+		return refuse(err, -EINVAL, "%s: '%s' is not a number of seconds (write 2 or 0.5)",
+		              what, text);
 	if (v < min || v > day)
-		return fail(err, -ERANGE, "%s: '%s' is not within %g to %g seconds", what, text,
-		            min, day);
+		return refuse(err, -ERANGE, "%s: '%s' is not within %g to %g seconds", what, text,
+		              min, day);
 	*out = v;
 	return 0;
 }

@@ -202,7 +202,7 @@ int sl_connect_step(slime_ctx *ctx)
 		slime_ep *ep = *at;
 
 		sl_lock_take(&ep->lock);
-		if (step_locked(ep))
+		if (atomic_load(&ep->state) == SL_EP_CONNECTING && step_locked(ep))
 			changed++;
 		if (atomic_load(&ep->state) != SL_EP_CONNECTING) {
 			*at = ep->next_connecting;

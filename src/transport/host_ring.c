@@ -125,6 +125,7 @@ int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst)
 	r->dst[place] = dst;
 	r->dst_len[place] = buf->len;
 	atomic_store_explicit(&p->stop, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->addr, buf->addr, memory_order_relaxed);
 	atomic_store_explicit(&p->len, buf->len, memory_order_relaxed);
 	atomic_store_explicit(&p->off, buf->off, memory_order_relaxed);
@@ -144,12 +145,13 @@ int sl_ring_revoke(struct sl_ring *r, uint32_t place)
 	return 0;
 }
 
-/* Move the bytes that are there to the oldest receive. */
+/* Move the bytes that are there to the oldest receive. What follows them is the next one's. */
 static int drain_stream(struct sl_ring *r)
 {
 	uint32_t place = r->post_tail % SL_RING_POSTS;
-	uint64_t head = atomic_load_explicit(&r->theirs->stream_head, memory_order_acquire);
-	uint64_t n = head - r->stream_tail;
+	uint64_t total =
+	    atomic_load_explicit(&r->mine->post[place].bytes, memory_order_acquire);
+	uint64_t n = total - r->got;
 
 	if (n > SL_RING_STREAM || n > r->dst_len[place] - r->got)
 		return -EPROTO;
@@ -186,15 +188,11 @@ static int end_oldest(struct sl_ring *r, bool streamed, struct sl_ring_got *out)
 }
 
 /* The sender gave a half-streamed receive back: forget its bytes and announce it anew. */
-static int reset_oldest(struct sl_ring *r)
+static void reset_oldest(struct sl_ring *r)
 {
-	struct sl_ring_post *p = post_at(r->mine, r->post_tail);
-
-	if (atomic_load_explicit(&p->bytes, memory_order_relaxed) != r->got)
-		return -EPROTO;
 	r->got = 0;
+	atomic_store_explicit(&post_at(r->mine, r->post_tail)->bytes, 0, memory_order_relaxed);
 	set_state(r->mine, r->post_tail, SL_RING_POSTED);
-	return 0;
 }
 
 int sl_ring_take(struct sl_ring *r, struct sl_ring_got *out)
@@ -213,7 +211,9 @@ int sl_ring_take(struct sl_ring *r, struct sl_ring_got *out)
 			return end_oldest(r, false, out);
 		case SL_RING_RESET:
 			rc = drain_stream(r);
-			return rc ? rc : reset_oldest(r);
+			if (!rc)
+				reset_oldest(r);
+			return rc;
 		case SL_RING_SKIPPED:
 			r->post_tail++;
 			break;
@@ -271,7 +271,7 @@ int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len)
 		left -= run;
 	}
 	r->put += n;
-	atomic_store_explicit(&r->mine->stream_head, r->stream_head, memory_order_release);
+	atomic_store_explicit(&post_at(r->theirs, r->next)->bytes, r->put, memory_order_release);
 	if (!r->streaming)
 		set_state(r->theirs, r->next, SL_RING_STREAMING);
 	r->streaming = true;
@@ -290,9 +290,6 @@ void sl_ring_fill(struct sl_ring *r, int status, uint64_t bytes)
 
 void sl_ring_unclaim(struct sl_ring *r)
 {
-	struct sl_ring_post *p = post_at(r->theirs, r->next);
-
-	atomic_store_explicit(&p->bytes, r->put, memory_order_relaxed);
 	set_state(r->theirs, r->next, r->streaming ? SL_RING_RESET : SL_RING_POSTED);
 	r->claimed = false;
 }
@@ -371,8 +368,8 @@ bool sl_ring_has_fills(const struct sl_ring *r)
 	case SL_RING_REVOKED:
 		return false;
 	case SL_RING_STREAMING:
-		return atomic_load_explicit(&r->theirs->stream_head, memory_order_relaxed) !=
-		       r->stream_tail;
+		return atomic_load_explicit(&post_at(r->mine, r->post_tail)->bytes,
+		                            memory_order_relaxed) != r->got;
 	default:
 		return true;
 	}

@@ -67,8 +67,7 @@ struct sl_ring_post {
 	_Atomic uint32_t stop; /* the receiver wants it back */
 	_Atomic uint64_t addr, len, off, key[2];
 	_Atomic int32_t status;
-	_Atomic uint32_t unused;
-	_Atomic uint64_t bytes;
+	_Atomic uint64_t bytes; /* filled; streamed so far */
 };
 
 struct sl_ring_note {
@@ -81,7 +80,6 @@ struct sl_ring_note {
 struct sl_ring_half {
 	_Alignas(64) _Atomic uint32_t note_head; /* this side */
 	_Atomic uint32_t ping;
-	_Atomic uint64_t stream_head;
 	_Alignas(64) _Atomic uint32_t note_tail; /* this side: how far it is with the other's */
 	_Atomic uint32_t pong;
 	_Atomic uint64_t stream_tail;

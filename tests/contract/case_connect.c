@@ -101,8 +101,10 @@ static void connects_when_one_thread_polls_both(void)
 			a_rc = slime_ep_connect(p->a.ep, &b, NS_PER_MS, &test_err);
 		if (b_rc == -ETIMEDOUT)
 			b_rc = slime_ep_connect(p->b.ep, &a, NS_PER_MS, &test_err);
-		CHECK(!a_rc || a_rc == -ETIMEDOUT);
-		CHECK(!b_rc || b_rc == -ETIMEDOUT);
+		if (a_rc != -ETIMEDOUT)
+			CHECK_OK(a_rc);
+		if (b_rc != -ETIMEDOUT)
+			CHECK_OK(b_rc);
 	}
 	CHECK_OK(a_rc);
 	CHECK_OK(b_rc);
@@ -280,7 +282,7 @@ static void connect_of_a_stranger_fails_and_does_not_disturb(void)
 	CHECK(rc == -EACCES || rc == -ECONNREFUSED || rc == -EPROTO || rc == -ETIMEDOUT);
 	CHECK(test_err.text[0]);
 	works(p);
-	still_connects(stranger);
+	pair_destroy(stranger);
 	works(p);
 	pair_destroy(p);
 }

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -25,31 +27,43 @@
 
 enum { EVENT_MSGS = 32 };
 
-int sl_shm_say(int fd, const struct shm_msg *msg, int pass_fd)
+static const int64_t redial_ns = SL_NS_PER_MS;
+
+int sl_shm_say(int fd, const struct shm_msg *msg, const int fds[2])
 {
 	union {
 		struct cmsghdr head;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(2 * sizeof(int))];
 	} control = {0};
+	size_t n = fds ? (size_t)(fds[0] >= 0) + (size_t)(fds[1] >= 0) : 0;
 	uint8_t buf[SHM_MSG_MAX];
 	struct iovec iov = {.iov_base = buf, .iov_len = sl_shm_msg_put(msg, buf)};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	if (pass_fd >= 0) {
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	if (n) {
+		control.head.cmsg_len = CMSG_LEN(n * sizeof(int));
 		control.head.cmsg_level = SOL_SOCKET;
 		control.head.cmsg_type = SCM_RIGHTS;
-		memcpy(CMSG_DATA(&control.head), &pass_fd, sizeof(int));
+		memcpy(CMSG_DATA(&control.head), fds, n * sizeof(int));
 		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
+		mh.msg_controllen = CMSG_SPACE(n * sizeof(int));
 	}
 	return sendmsg(fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Keep the first of the fds that came; nobody was asked for more. */
-static int take_fds(struct msghdr *mh)
+void sl_shm_close_fds(int fds[2])
 {
-	int kept = -1;
+	for (int i = 0; i < 2; i++) {
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+/* Keep the first two of the fds that came; no message has more. */
+static void take_fds(struct msghdr *mh, int fds[2])
+{
+	int kept = 0;
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -60,16 +74,15 @@ static int take_fds(struct msghdr *mh)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (kept < 0)
-				kept = fd;
+			if (kept < 2)
+				fds[kept++] = fd;
 			else
 				(void)close(fd);
 		}
 	}
-	return kept;
 }
 
-int sl_shm_hear(int fd, struct shm_msg *out, int *out_fd)
+int sl_shm_hear(int fd, struct shm_msg *out, int fds[2])
 {
 	union {
 		struct cmsghdr head;
@@ -84,15 +97,13 @@ int sl_shm_hear(int fd, struct shm_msg *out, int *out_fd)
 	ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int rc;
 
-	*out_fd = -1;
+	fds[0] = fds[1] = -1;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -ECONNRESET;
-	*out_fd = take_fds(&mh);
+	take_fds(&mh, fds);
 	rc = n ? sl_shm_msg_get(buf, (size_t)n, out) : -ECONNRESET;
-	if (rc && *out_fd >= 0) {
-		(void)close(*out_fd);
-		*out_fd = -1;
-	}
+	if (rc)
+		sl_shm_close_fds(fds);
 	return rc ? rc : 1;
 }
 
@@ -116,7 +127,7 @@ void sl_shm_ring_locked(struct sl_conn *conn, uint32_t bits)
 
 	if (!bits || conn->fd < 0 || !sl_ring_must_ring(&conn->ring, bits))
 		return;
-	(void)sl_shm_say(conn->fd, &bell, -1); /* if there is no room, it has enough to look at */
+	(void)sl_shm_say(conn->fd, &bell, NULL); /* if there is no room, it has enough to look at */
 }
 
 static bool settling(enum shm_state state)
@@ -135,6 +146,15 @@ static void set_state_locked(struct sl_conn *conn, enum shm_state next) SL_REQUI
 	atomic_store(&conn->state, next);
 }
 
+static void set_redial_locked(struct sl_conn *conn, bool redial) SL_REQUIRES(conn->lock)
+{
+	if (redial && !conn->redial)
+		atomic_fetch_add(&conn->dom->redials, 1);
+	if (!redial && conn->redial)
+		atomic_fetch_sub(&conn->dom->redials, 1);
+	conn->redial = redial;
+}
+
 void sl_shm_shut_locked(struct sl_conn *conn)
 {
 	if (conn->fd < 0 || conn->shut)
@@ -151,13 +171,6 @@ static void hang_up_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	sl_shm_shut_locked(conn);
 	(void)close(conn->fd);
 	conn->fd = -1;
-}
-
-static void close_ring_fd_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
-{
-	if (conn->ring_fd >= 0)
-		(void)close(conn->ring_fd);
-	conn->ring_fd = -1;
 }
 
 void sl_shm_fail_locked(struct sl_conn *conn, int status)
@@ -185,11 +198,11 @@ static int refuse_locked(struct sl_conn *conn, const struct slime_error *why, co
 
 	if (tell && conn->fd >= 0) {
 		(void)snprintf(msg.text, sizeof(msg.text), "%s", tell);
-		(void)sl_shm_say(conn->fd, &msg, -1);
+		(void)sl_shm_say(conn->fd, &msg, NULL);
 	}
 	hang_up_locked(conn);
-	close_ring_fd_locked(conn);
-	conn->redial = false;
+	sl_shm_close_fds(conn->parked_fds);
+	set_redial_locked(conn, false);
 	conn->refusal = *why;
 	set_state_locked(conn, SHM_REFUSED);
 	return why->code;
@@ -208,7 +221,7 @@ int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, stru
 		return sl_fail(err, -ENOMEM, "no memory for a connection");
 	conn->dom = dom;
 	conn->fd = -1;
-	conn->ring_fd = -1;
+	conn->parked_fds[0] = conn->parked_fds[1] = -1;
 	atomic_init(&conn->gate, SHM_GATE_SHUT);
 	atomic_init(&conn->refs, 1);
 	sl_lock_init(&conn->lock);
@@ -279,9 +292,9 @@ static void name_both(const struct sl_conn *conn, struct shm_msg *msg)
 /* Is MSG for this connection, from the one whose card we have? */
 static bool from_peer(const struct sl_conn *conn, const struct shm_msg *msg)
 {
-	return sl_same_secret(msg->to, conn->id, SHM_ID_LEN) &
-	       sl_same_secret(msg->to_secret, conn->secret, SHM_ID_LEN) &
-	       sl_same_secret(msg->from, conn->card.id, SHM_ID_LEN) &
+	return sl_same_secret(msg->to, conn->id, SHM_ID_LEN) &&
+	       sl_same_secret(msg->from, conn->card.id, SHM_ID_LEN) &&
+	       sl_same_secret(msg->to_secret, conn->secret, SHM_ID_LEN) &&
 	       sl_same_secret(msg->from_secret, conn->card.secret, SHM_ID_LEN);
 }
 
@@ -316,8 +329,10 @@ static void explain(const struct sl_conn *conn, int rc, char *out, size_t cap)
 
 	if (rc == -ESTALE)
 		(void)snprintf(out, cap, "process %d is not the one that it says it is", conn->cred_pid);
-	else if (!conn->cred_pid || rc == -ECONNRESET)
-		(void)snprintf(out, cap, "it is in a pid namespace that cannot be seen from there");
+	else if (!conn->cred_pid)
+		(void)snprintf(out, cap, "the pid namespace of the one is not seen from the other's");
+	else if (rc == -ECONNRESET)
+		(void)snprintf(out, cap, "there is no process %d", conn->cred_pid);
 	else if (scope > 0)
 		(void)snprintf(out, cap, "%s, kernel.yama.ptrace_scope is %d",
 		               sl_error_name(rc, buf, sizeof(buf)), scope);
@@ -370,14 +385,15 @@ static int say_hello_locked(struct sl_conn *conn, int fd, pid_t pid, struct slim
     SL_REQUIRES(conn->lock)
 {
 	struct shm_msg msg = {.type = SHM_HELLO};
-	int ring_fd, rc;
+	int fds[2], rc;
 
 	name_both(conn, &msg);
-	rc = sl_ring_create(&conn->ring, &ring_fd, err);
+	rc = sl_ring_create(&conn->ring, &fds[0], err);
 	if (rc)
 		return rc;
-	rc = sl_shm_say(fd, &msg, ring_fd);
-	(void)close(ring_fd);
+	fds[1] = conn->dom->live_fd;
+	rc = sl_shm_say(fd, &msg, fds);
+	(void)close(fds[0]);
 	if (rc)
 		return sl_fail(err, rc, "cannot talk to the peer: %s", strerror(-rc));
 	return adopt_locked(conn, fd, pid, err);
@@ -392,7 +408,7 @@ static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	pid_t pid;
 	int rc, fd = dial(conn, &pid, &why);
 
-	conn->redial = fd == -EAGAIN;
+	set_redial_locked(conn, fd == -EAGAIN);
 	set_state_locked(conn, first ? SHM_DIALLED : SHM_WAITING);
 	if (conn->redial)
 		return 0;
@@ -404,7 +420,7 @@ static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 			return 0;
 	} else {
 		name_both(conn, &knock);
-		rc = sl_shm_say(fd, &knock, -1);
+		rc = sl_shm_say(fd, &knock, NULL);
 		if (rc)
 			(void)sl_fail(&why, rc, "cannot talk to the peer: %s", strerror(-rc));
 	}
@@ -412,23 +428,41 @@ static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	return rc ? refuse_locked(conn, &why, NULL) : 0;
 }
 
+/* Map the peer's table of regions; if that fails, refuses on both sides. */
+static int map_live_locked(struct sl_conn *conn, int fd) SL_REQUIRES(conn->lock)
+{
+	struct slime_error why;
+	int rc = sl_shm_map_get(conn, conn->card.door, fd, PROT_READ, &conn->live);
+
+	if (!rc && conn->live->len != SHM_LIVE_LEN)
+		rc = -EPROTO;
+	if (!rc)
+		return 0;
+	(void)sl_fail(&why, rc, "cannot map the peer's table of regions: %s", strerror(-rc));
+	return refuse_locked(conn, &why, "the peer could not map the table of regions");
+}
+
 /* PARKED or WAITING, and the hello is here and genuine. */
 static int accept_locked(struct sl_conn *conn, const struct shm_msg *hello)
     SL_REQUIRES(conn->lock)
 {
 	struct shm_msg msg = {.type = SHM_ACCEPT};
+	int fds[2] = {conn->dom->live_fd, -1};
 	struct slime_error why;
 	int rc = check_cma_locked(conn, hello);
 
 	if (rc)
 		return rc;
-	rc = sl_ring_open(&conn->ring, conn->ring_fd, &why);
+	rc = sl_ring_open(&conn->ring, conn->parked_fds[0], &why);
 	if (rc)
 		return refuse_locked(conn, &why, "the peer could not map the ring");
-	close_ring_fd_locked(conn);
+	rc = map_live_locked(conn, conn->parked_fds[1]);
+	if (rc)
+		return rc;
+	sl_shm_close_fds(conn->parked_fds);
 	conn->hello.flags = hello->flags;
 	name_both(conn, &msg);
-	rc = sl_shm_say(conn->fd, &msg, -1);
+	rc = sl_shm_say(conn->fd, &msg, fds);
 	if (rc) {
 		(void)sl_fail(&why, rc, "cannot talk to the peer: %s", strerror(-rc));
 		return refuse_locked(conn, &why, NULL);
@@ -452,18 +486,18 @@ static int open_locked(struct sl_conn *conn, bool cma) SL_REQUIRES(conn->lock)
 	return 0;
 }
 
-static int on_accept_locked(struct sl_conn *conn, const struct shm_msg *msg) SL_REQUIRES(conn->lock)
+static int on_accept_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
+    SL_REQUIRES(conn->lock)
 {
 	struct shm_msg commit = {.type = SHM_COMMIT, .cma = cma_wanted(conn, msg)};
 	int rc;
 
 	if (!from_peer(conn, msg))
 		return -EPROTO;
-	rc = check_cma_locked(conn, msg);
-	if (rc)
+	if (check_cma_locked(conn, msg) || map_live_locked(conn, fd))
 		return 0; /* refused */
 	conn->hello.flags = msg->flags;
-	rc = sl_shm_say(conn->fd, &commit, -1);
+	rc = sl_shm_say(conn->fd, &commit, NULL);
 	if (!rc)
 		set_state_locked(conn, SHM_COMMITTED);
 	return rc;
@@ -477,7 +511,7 @@ static int on_commit_locked(struct sl_conn *conn, const struct shm_msg *msg) SL_
 		return -EPROTO;
 	if (open_locked(conn, msg->cma))
 		return 0;
-	return sl_shm_say(conn->fd, &confirm, -1);
+	return sl_shm_say(conn->fd, &confirm, NULL);
 }
 
 static void on_refuse_locked(struct sl_conn *conn, const struct shm_msg *msg)
@@ -485,7 +519,7 @@ static void on_refuse_locked(struct sl_conn *conn, const struct shm_msg *msg)
 {
 	struct slime_error why;
 
-	(void)sl_fail(&why, msg->status ? msg->status : -ECONNREFUSED, "%s",
+	(void)sl_fail(&why, msg->status == -EACCES ? -EACCES : -ECONNREFUSED, "%s",
 	              msg->text[0] ? msg->text : "the peer refused");
 	(void)refuse_locked(conn, &why, NULL);
 }
@@ -502,7 +536,7 @@ static int handle_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd
 	}
 	switch (state) {
 	case SHM_DIALLED:
-		return msg->type == SHM_ACCEPT ? on_accept_locked(conn, msg) : -EPROTO;
+		return msg->type == SHM_ACCEPT ? on_accept_locked(conn, msg, fd) : -EPROTO;
 	case SHM_ACCEPTED:
 		return msg->type == SHM_COMMIT ? on_commit_locked(conn, msg) : -EPROTO;
 	case SHM_COMMITTED:
@@ -532,7 +566,7 @@ static void lost_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->lock)
 		break;
 	case SHM_PARKED:
 		hang_up_locked(conn);
-		close_ring_fd_locked(conn);
+		sl_shm_close_fds(conn->parked_fds);
 		set_state_locked(conn, SHM_NEW);
 		conn->knocked = false;
 		break;
@@ -553,14 +587,13 @@ void sl_shm_conn_event(struct sl_conn *conn)
 	sl_lock_take(&conn->lock);
 	for (int i = 0; i < EVENT_MSGS && conn->fd >= 0 && !conn->shut; i++) {
 		struct shm_msg msg;
-		int fd, rc;
+		int fds[2], rc;
 
-		rc = sl_shm_hear(conn->fd, &msg, &fd);
+		rc = sl_shm_hear(conn->fd, &msg, fds);
 		if (!rc)
 			break;
-		rc = rc < 0 ? rc : handle_locked(conn, &msg, fd);
-		if (fd >= 0)
-			(void)close(fd);
+		rc = rc < 0 ? rc : handle_locked(conn, &msg, fds[0]);
+		sl_shm_close_fds(fds);
 		if (rc)
 			lost_locked(conn, rc);
 	}
@@ -577,20 +610,20 @@ void sl_shm_conn_event(struct sl_conn *conn)
 
 /* The conn that MSG is for, which the caller holds, is not connected yet. Take the hello. */
 static bool take_hello_locked(struct sl_conn *conn, int fd, pid_t pid, const struct shm_msg *msg,
-                              int ring_fd) SL_REQUIRES(conn->lock)
+                              int fds[2]) SL_REQUIRES(conn->lock)
 {
 	int state = atomic_load(&conn->state);
 	struct slime_error err;
 
-	if (ring_fd < 0 || conn->closed || (state != SHM_NEW && state != SHM_WAITING))
+	if (fds[1] < 0 || conn->closed || (state != SHM_NEW && state != SHM_WAITING))
 		return false;
 	if (state == SHM_WAITING && !from_peer(conn, msg))
 		return false;
 	if (adopt_locked(conn, fd, pid, &err))
 		return false;
-	conn->ring_fd = ring_fd;
+	memcpy(conn->parked_fds, fds, sizeof(conn->parked_fds));
 	if (state == SHM_WAITING) {
-		conn->redial = false; /* no need to knock */
+		set_redial_locked(conn, false); /* no need to knock */
 		(void)accept_locked(conn, msg);
 	} else {
 		conn->hello = *msg;
@@ -599,7 +632,7 @@ static bool take_hello_locked(struct sl_conn *conn, int fd, pid_t pid, const str
 	return true;
 }
 
-bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int ring_fd)
+bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int fds[2])
 {
 	struct sl_conn *conn;
 	bool taken = false;
@@ -613,17 +646,19 @@ bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *m
 	if (msg->type == SHM_KNOCK)
 		conn->knocked = true;
 	else
-		taken = take_hello_locked(conn, fd, pid, msg, ring_fd);
+		taken = take_hello_locked(conn, fd, pid, msg, fds);
 	sl_lock_drop(&conn->lock);
 	sl_shm_conn_unref(conn);
 	return taken;
 }
 
-void sl_shm_redial(struct sl_conn *conn)
+void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns)
 {
 	sl_lock_take(&conn->lock);
 	if (conn->redial)
 		(void)call_locked(conn);
+	if (conn->redial && now_ns + redial_ns < *next_ns)
+		*next_ns = now_ns + redial_ns;
 	sl_lock_drop(&conn->lock);
 }
 
@@ -660,7 +695,7 @@ static int connect_locked(struct sl_conn *conn, const struct shm_card *card,
 		rc = accept_locked(conn, &conn->hello);
 	} else {
 		hang_up_locked(conn); /* whoever was parked here is not whom we were told of */
-		close_ring_fd_locked(conn);
+		sl_shm_close_fds(conn->parked_fds);
 		rc = call_locked(conn);
 	}
 	return rc ? sl_fail(err, rc, "%s", conn->refusal.text) : 0;
@@ -735,7 +770,7 @@ void sl_shm_conn_destroy(struct sl_conn *conn)
 	sl_shm_conn_leave(conn);
 	sl_lock_take(&conn->lock);
 	hang_up_locked(conn);
-	close_ring_fd_locked(conn);
+	sl_shm_close_fds(conn->parked_fds);
 	if (conn->asking)
 		atomic_fetch_sub(&conn->dom->unsettled, 1);
 	conn->asking = false;
@@ -743,6 +778,8 @@ void sl_shm_conn_destroy(struct sl_conn *conn)
 		sl_shm_map_put(conn->dom, conn->msg_map[i]);
 		conn->msg_map[i] = NULL;
 	}
+	sl_shm_map_put(conn->dom, conn->live);
+	conn->live = NULL;
 	sl_shm_peer_put(conn->dom, conn->peer);
 	conn->peer = NULL;
 	sl_lock_drop(&conn->lock);

@@ -49,7 +49,10 @@ static bool in_range(const struct sl_iov *v)
 
 static int check(const struct sl_op *op, const struct sl_iov *v)
 {
-	if (!(v->rreg->access & right_of(op)))
+	const struct sl_rreg *r = v->rreg;
+
+	if (!(r->access & right_of(op)) ||
+	    atomic_load_explicit(r->live, memory_order_relaxed) != r->live_number)
 		return -EACCES;
 	return in_range(v) ? 0 : -ERANGE;
 }

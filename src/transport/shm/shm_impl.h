@@ -5,6 +5,7 @@
  *	shm_dom.c    the domain: sockets, strangers, progress, sleeping; the table
  *	shm_conn.c   a connection's life: handshake, close, death
  *	shm_reg.c    regions, and memory of the peer that is mapped here
+ *	shm_live.c   which of our regions exist, for peers to see
  *	shm_copy.c   moving the bytes of an op, by memcpy or CMA
  *	shm_op.c     submit, cancel, immediates, what progress does for a connection
  *	shm_msg.c    messages
@@ -21,6 +22,8 @@
 
 #include "base/lock.h"
 #include "transport/host_ring.h"
+#include "transport/imm_queue.h"
+#include "transport/op_queue.h"
 #include "transport/shm/shm_wire.h"
 #include "transport/shm_mem.h"
 #include "transport/transport.h"
@@ -29,24 +32,17 @@ enum {
 	SHM_PIECE = 1 << 20,      /* bytes copied between two looks at whether to stop */
 	SHM_TURN = 2 << 20,       /* bytes that progress() copies for one op before it goes on */
 	SHM_EAGER = 4096,         /* messages up to so long go by the ring rather than by CMA */
-	SHM_IMMS_MAX = 65536,     /* immediates kept for a later recv_imm */
 	SHM_STRANGERS = 32,       /* accepted and not known yet */
 	SHM_MSG_MAPS = 4,         /* the peer's memory that messages go to, kept mapped */
+	SHM_PINGS = 3,            /* in a peer's timeout */
+	SHM_LIVE_MAX = 1 << 17,   /* regions of a domain */
+	SHM_LIVE_LEN = 8 * SHM_LIVE_MAX,
 };
 
-/* Ops in a row, through op->next. */
-struct shm_queue {
-	struct sl_op *head, *tail;
-};
-
-void sl_shm_push(struct shm_queue *q, struct sl_op *op);
-struct sl_op *sl_shm_pop(struct shm_queue *q);
-/* Take OP out if it is in Q. */
-bool sl_shm_remove(struct shm_queue *q, const struct sl_op *op);
 /* Put OP in line for sl_shm_complete() with how it ended. */
-void sl_shm_end(struct shm_queue *q, struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
+void sl_shm_end(struct sl_op_queue *q, struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
 /* Report all in Q; returns how many. No locks held. */
-int sl_shm_complete(struct shm_queue *q);
+int sl_shm_complete(struct sl_op_queue *q);
 
 /* Memory of a peer that is mapped here, shared by all who use it. Guarded by dom->lock. */
 struct shm_map {
@@ -63,7 +59,8 @@ struct shm_peer {
 	struct shm_peer *next;
 	uint32_t id;
 	pid_t pid;
-	int pidfd; /* -1: the kernel has none */
+	int pidfd;  /* -1: the kernel has none */
+	bool ended;
 	uint32_t refs;
 };
 
@@ -73,6 +70,8 @@ struct sl_reg {
 	uint64_t len;
 	uint32_t access;
 	struct sl_shm_mem *mem; /* held; NULL: not of slime_mem_alloc() */
+	uint32_t live_slot;
+	uint64_t live_number;
 };
 
 struct sl_rreg {
@@ -80,7 +79,10 @@ struct sl_rreg {
 	_Atomic int status;   /* not 0: it will not be mapped, and why */
 	uint64_t addr, len;   /* in the peer */
 	uint32_t access;
-	struct sl_conn *conn; /* counted */
+	const _Atomic uint64_t *live; /* in the peer's domain; LIVE_NUMBER while the region exists */
+	uint64_t live_number;
+	struct shm_map *live_map; /* counted: LIVE is in there */
+	struct sl_conn *conn;     /* counted */
 
 	/* Guarded by conn->lock. */
 	bool waiting;
@@ -124,11 +126,6 @@ enum {
 	SHM_GATE_PENDING = 1 << 1, /* earlier one-sided ops wait: queue behind them */
 };
 
-struct shm_imm {
-	uint64_t bytes;
-	uint32_t imm;
-};
-
 struct sl_conn {
 	_Atomic uint32_t gate; /* 0: one-sided ops may run at once. Set with LOCK held */
 	pid_t cma_pid;         /* 0: no CMA. Constant once OPEN */
@@ -151,10 +148,11 @@ struct sl_conn {
 	pid_t cred_pid;
 	struct shm_card card; /* the peer's */
 	struct shm_msg hello; /* PARKED */
-	int ring_fd;          /* PARKED */
+	int parked_fds[2];    /* PARKED */
 	struct slime_error refusal;
 	struct shm_peer *peer;
 	struct sl_ring ring;
+	struct shm_map *live; /* the peer's regions */
 
 	struct sl_rreg *wants; /* regions whose memory is to be mapped */
 	int unmapped; /* not 0: a region could not be mapped, and why; for the log */
@@ -165,18 +163,22 @@ struct sl_conn {
 	struct shm_map *msg_map[SHM_MSG_MAPS];
 	uint32_t next_msg_map;
 
-	struct shm_queue pending; /* one-sided, waiting for memory to be mapped */
+	struct sl_op_queue pending; /* one-sided, waiting for memory to be mapped */
 	bool moving;              /* somebody copies for the head of pending */
-	struct shm_queue sends;
+	struct sl_op_queue sends;
 	bool sending;             /* somebody copies for the head of sends */
-	struct shm_queue recvs;   /* not announced yet */
+	struct sl_ring_buf dst;   /* the claimed receive, and how it is reached: */
+	struct shm_map *dst_map;  /* mapped, counted; else */
+	bool dst_cma;             /* by CMA; else by the ring's stream */
+	uint64_t sent;
+	struct sl_op_queue recvs;   /* not announced yet */
 	struct sl_op *posted[SL_RING_POSTS];
 	uint32_t n_posted;
-	struct shm_queue imm_sends; /* write_imm whose note has no room */
-	struct shm_queue imm_recvs;
-	struct shm_queue ended; /* by cancel(), for progress() to report */
-	struct shm_imm *imms;   /* a ring of CAP_IMMS, a power of two */
-	uint32_t cap_imms, imm_head, imm_tail;
+	bool revoking; /* some of them are to end */
+	struct sl_op_queue imm_sends; /* write_imm whose note has no room */
+	struct sl_op_queue imm_recvs;
+	struct sl_op_queue ended; /* by cancel(), for progress() to report */
+	struct sl_imm_queue imms; /* that nobody asked for yet */
 
 	bool pinging;
 	int64_t ping_ns, heard_ns;
@@ -194,8 +196,11 @@ struct sl_dom {
 	int64_t peer_timeout_ns;
 	struct shm_card card; /* what every connection's card says, but id and secret */
 	int epfd, listener, kick;
+	int live_fd;
+	_Atomic uint64_t *live; /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
 	_Atomic uint32_t version;   /* of conns */
 	_Atomic uint32_t unsettled; /* connections in the making, memory asked for */
+	_Atomic uint32_t redials;   /* connections that have to dial again */
 	_Atomic bool armed;
 	_Atomic bool work; /* a connection is busy that progress() may not know of */
 
@@ -206,13 +211,16 @@ struct sl_dom {
 	uint32_t next_gen;
 	struct shm_map *maps;
 	struct shm_peer *peers;
+	uint32_t live_next;
+	uint64_t live_number;
 
 	/* Of the thread that holds the progress lock. */
 	struct sl_conn **seen; /* the connections of version SEEN_VERSION, counted */
 	uint32_t n_seen, cap_seen, seen_version;
 	uint32_t calls;
-	int64_t looked; /* coarse time of the last look at the sockets */
-	int64_t tick_ns;
+	uint32_t first; /* whose turn it is in SEEN */
+	int64_t looked_ns; /* coarse time of the last look at the sockets */
+	int64_t ticked_ns, tick_ns; /* the last and the next look at the clock */
 	struct shm_stranger strangers[SHM_STRANGERS];
 	uint32_t next_stranger;
 };
@@ -221,6 +229,10 @@ struct sl_dom {
 enum shm_source { SHM_SRC_LISTENER, SHM_SRC_KICK, SHM_SRC_STRANGER, SHM_SRC_CONN, SHM_SRC_PEER };
 
 /* shm_dom.c */
+enum { SHM_DOOR_CHARS = 64 };
+/* Write the name of the socket DOOR, not a string, into PATH of SHM_DOOR_CHARS; how many. */
+size_t sl_shm_door_name(const uint8_t door[SHM_ID_LEN], char *path);
+/* Have events of FD reported as from SRC; 0 or a negative errno. */
 int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index);
 /* Work for progress() came up in another thread; wakes it if it sleeps. */
 void sl_shm_kick(struct sl_dom *dom);
@@ -245,19 +257,21 @@ int sl_shm_conn_ready(struct sl_conn *conn, struct slime_error *err);
 void sl_shm_conn_close(struct sl_conn *conn);
 void sl_shm_conn_destroy(struct sl_conn *conn);
 void sl_shm_conn_name(struct sl_conn *conn, char *out, size_t cap);
-/* A stranger on FD said MSG (with RING_FD or -1). Takes both fds if it returns true. */
-bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int ring_fd);
+/* A stranger on FD said MSG with FDS. Takes them all if it returns true. */
+bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int fds[2]);
 /* The control socket has something. */
 void sl_shm_conn_event(struct sl_conn *conn);
-void sl_shm_redial(struct sl_conn *conn);
+/* Try to dial again if that is due; lowers *NEXT_NS to when to call again. */
+void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
 /* The peer is gone (or bad): everything in flight ends with STATUS. */
 void sl_shm_fail_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock);
 /* Tell the peer that we are, and hear no more of it. */
 void sl_shm_shut_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
-/* Send MSG with PASS_FD (-1: none). 0 or a negative errno. */
-int sl_shm_say(int fd, const struct shm_msg *msg, int pass_fd);
-/* Take a message: 1, 0: nothing there, negative errno; *OUT_FD is the caller's to close, or -1. */
-int sl_shm_hear(int fd, struct shm_msg *out, int *out_fd);
+/* Send MSG with those of FDS that are not -1; NULL: none. 0 or a negative errno. */
+int sl_shm_say(int fd, const struct shm_msg *msg, const int fds[2]);
+/* Take a message: 1, 0: nothing there, negative errno. FDS are the caller's to close, or -1. */
+int sl_shm_hear(int fd, struct shm_msg *out, int fds[2]);
+void sl_shm_close_fds(int fds[2]);
 /* SO_PEERCRED: may this user talk to us? */
 int sl_shm_check_user(int fd, pid_t *out_pid, struct slime_error *err);
 /* Ring the peer's bell if it sleeps and waits for BITS. */
@@ -278,7 +292,18 @@ int sl_shm_given_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
 /* The peer's memory KEY for messages, if mapped; else asks for it once. */
 struct shm_map *sl_shm_msg_map_locked(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN])
     SL_REQUIRES(conn->lock);
+/* What the peer's memfd FD with KEY maps, made unless it is there already, counted. */
+int sl_shm_map_get(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN], int fd, int prot,
+                   struct shm_map **out);
+void sl_shm_map_hold(struct sl_dom *dom, struct shm_map *map);
 void sl_shm_map_put(struct sl_dom *dom, struct shm_map *map);
+
+/* shm_live.c */
+int sl_shm_live_open(struct sl_dom *dom, struct slime_error *err);
+void sl_shm_live_close(struct sl_dom *dom);
+/* A region is there, or no more. -ENOSPC: there are too many. */
+int sl_shm_live_add(struct sl_dom *dom, uint32_t *out_slot, uint64_t *out_number);
+void sl_shm_live_remove(struct sl_dom *dom, uint32_t slot);
 
 /* shm_copy.c */
 /* Move all of OP at once, if it is simple and goes well. */
@@ -297,6 +322,8 @@ int sl_shm_submit(struct sl_conn *conn, struct sl_op *op);
 void sl_shm_cancel(struct sl_conn *conn, struct sl_op *op);
 /* Whatever can be done for CONN now; returns how much was. */
 int sl_shm_poll(struct sl_conn *conn);
+/* After sleep. */
+void sl_shm_awake(struct sl_conn *conn);
 /* Before sleep: ask for bells, and tell whether there is work after all. */
 bool sl_shm_arm(struct sl_conn *conn);
 /* Ping when ops wait for the peer; lowers *NEXT_NS to when to call again. */
@@ -304,16 +331,22 @@ void sl_shm_tick(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
 /* Note what progress() needs to know; after each change, before the lock is dropped. */
 void sl_shm_settle_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
 
+/* An op waits for room in the ring: have the peer's making of it wake us. */
+void sl_shm_await_room_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+
 /* shm_msg.c */
-int sl_shm_send(struct sl_conn *conn, struct sl_op *op);
-int sl_shm_recv(struct sl_conn *conn, struct sl_op *op);
+/* Queue a send (pump it then), or announce a receive. */
+void sl_shm_message_locked(struct sl_conn *conn, struct sl_op *op) SL_REQUIRES(conn->lock);
+/* OP, if it is one of ours, is to end with STOP. */
+void sl_shm_unmessage_locked(struct sl_conn *conn, struct sl_op *op, int stop)
+    SL_REQUIRES(conn->lock);
 /* Send what can be sent; BUDGET bytes for an op at most. Returns how many ended. */
 int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget);
 /* Receives that the peer has filled; announce more. 0 or -EPROTO. */
-int sl_shm_take_fills_locked(struct sl_conn *conn, struct shm_queue *done)
+int sl_shm_take_fills_locked(struct sl_conn *conn, struct sl_op_queue *done)
     SL_REQUIRES(conn->lock);
 void sl_shm_post_recvs_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
 /* Take back announced receives that are to end: all of them, or those that were stopped. */
-void sl_shm_revoke_locked(struct sl_conn *conn, struct shm_queue *done) SL_REQUIRES(conn->lock);
+void sl_shm_revoke_locked(struct sl_conn *conn, struct sl_op_queue *done) SL_REQUIRES(conn->lock);
 
 #endif

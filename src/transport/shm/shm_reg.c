@@ -5,9 +5,9 @@
  * the mapping among its regions and connections; nobody waits for that: until
  * it is there ops use CMA, or wait where CMA is off.
  *
- * After unreg() this process's library does not touch the memory. A peer that
- * has it mapped, or may use CMA, is let in by the kernel even so, and keeps its
- * mapping: rights inside such memory are checked by who submits.
+ * After unreg() this process's library does not touch the memory, and an honest
+ * peer sees that it is gone (shm_live.c). The kernel lets a peer in even so that
+ * has the memory mapped, or may use CMA: rights are checked by who submits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +34,10 @@ int sl_shm_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, st
 	reg->addr = mem->addr;
 	reg->len = mem->len;
 	reg->access = access;
+	if (sl_shm_live_add(dom, &reg->live_slot, &reg->live_number)) {
+		free(reg);
+		return sl_fail(err, -ENOMEM, "there are %d regions already", SHM_LIVE_MAX);
+	}
 	reg->mem = sl_shm_mem_hold(mem->addr, mem->len);
 	*out = reg;
 	return 0;
@@ -43,6 +47,7 @@ void sl_shm_unreg(struct sl_reg *reg)
 {
 	if (!reg)
 		return;
+	sl_shm_live_remove(reg->dom, reg->live_slot);
 	sl_shm_mem_drop(reg->mem);
 	free(reg);
 }
@@ -54,6 +59,8 @@ int sl_shm_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_
 	    .proc = reg->dom->card.proc,
 	    .addr = (uintptr_t)reg->addr,
 	    .len = reg->len,
+	    .live_slot = reg->live_slot,
+	    .live_number = reg->live_number,
 	};
 
 	if (reg->mem) {
@@ -90,6 +97,13 @@ static struct shm_map *map_find(struct sl_dom *dom, const struct shm_proc *proc,
 	return map;
 }
 
+void sl_shm_map_hold(struct sl_dom *dom, struct shm_map *map)
+{
+	sl_lock_take(&dom->lock);
+	map->refs++;
+	sl_lock_drop(&dom->lock);
+}
+
 void sl_shm_map_put(struct sl_dom *dom, struct shm_map *map)
 {
 	bool last;
@@ -112,7 +126,7 @@ void sl_shm_map_put(struct sl_dom *dom, struct shm_map *map)
 }
 
 /* Map what the peer gave. It must not be able to shrink it under our hands. */
-static int map_fd(int fd, struct shm_map *map)
+static int map_fd(int fd, int prot, struct shm_map *map)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
 	struct stat st;
@@ -120,12 +134,11 @@ static int map_fd(int fd, struct shm_map *map)
 	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size <= 0)
 		return -EPROTO;
 	map->len = (size_t)st.st_size;
-	map->base = mmap(NULL, map->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	map->base = mmap(NULL, map->len, prot, MAP_SHARED, fd, 0);
 	return map->base == MAP_FAILED ? -errno : 0;
 }
 
-/* The mapping of KEY, made from FD unless it is there already, counted for the caller. */
-static int map_get(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN], int fd,
+int sl_shm_map_get(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN], int fd, int prot,
                    struct shm_map **out)
 {
 	struct shm_map *map = map_find(conn->dom, &conn->card.proc, key);
@@ -138,7 +151,7 @@ static int map_get(struct sl_conn *conn, const uint8_t key[SHM_ID_LEN], int fd,
 	map = calloc(1, sizeof(*map));
 	if (!map)
 		return -ENOMEM;
-	rc = map_fd(fd, map);
+	rc = map_fd(fd, prot, map);
 	if (rc) {
 		free(map);
 		return rc;
@@ -163,7 +176,7 @@ static void ask_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 		return;
 	memcpy(msg.key, conn->wants ? conn->wants->key : conn->msg_key, SHM_ID_LEN);
 	memcpy(conn->ask_key, msg.key, SHM_ID_LEN);
-	if (sl_shm_say(conn->fd, &msg, -1)) {
+	if (sl_shm_say(conn->fd, &msg, NULL)) {
 		sl_shm_fail_locked(conn, -ECONNRESET);
 		return;
 	}
@@ -200,10 +213,11 @@ int sl_shm_asked_locked(struct sl_conn *conn, const struct shm_msg *msg)
 {
 	struct sl_shm_mem *mem = sl_shm_mem_find(msg->key);
 	struct shm_msg answer = {.type = SHM_GIVE, .status = mem ? 0 : -ENOENT};
+	int fds[2] = {mem ? mem->fd : -1, -1};
 	int rc;
 
 	memcpy(answer.key, msg->key, sizeof(answer.key));
-	rc = sl_shm_say(conn->fd, &answer, mem ? mem->fd : -1);
+	rc = sl_shm_say(conn->fd, &answer, fds);
 	sl_shm_mem_drop(mem);
 	return rc ? -ECONNRESET : 0;
 }
@@ -219,7 +233,7 @@ int sl_shm_given_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
 	conn->asking = false;
 	atomic_fetch_sub_explicit(&conn->dom->unsettled, 1, memory_order_relaxed);
 	if (!status)
-		status = map_get(conn, msg->key, fd, &map);
+		status = sl_shm_map_get(conn, msg->key, fd, PROT_READ | PROT_WRITE, &map);
 	while (*p) {
 		struct sl_rreg *rreg = *p;
 
@@ -306,7 +320,7 @@ int sl_shm_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct 
 	struct sl_rreg *rreg;
 	int rc;
 
-	if (sl_shm_ticket_get(blob, &t))
+	if (sl_shm_ticket_get(blob, &t) || t.live_slot >= SHM_LIVE_MAX || !t.live_number)
 		return sl_fail(err, -EPROTO, "not a description of a shm region");
 	rc = check_ticket(conn, &t, err);
 	if (rc)
@@ -319,7 +333,11 @@ int sl_shm_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct 
 	rreg->off = t.off;
 	rreg->access = t.access;
 	memcpy(rreg->key, t.key, sizeof(rreg->key));
+	rreg->live = (const _Atomic uint64_t *)(const void *)conn->live->base + t.live_slot;
+	rreg->live_number = t.live_number;
 	rreg->conn = conn;
+	rreg->live_map = conn->live;
+	sl_shm_map_hold(conn->dom, rreg->live_map);
 	sl_shm_conn_ref(conn);
 	if (t.shared)
 		want_map(rreg);
@@ -343,6 +361,7 @@ void sl_shm_rreg_free(struct sl_rreg *rreg)
 	}
 	sl_lock_drop(&conn->lock);
 	sl_shm_map_put(conn->dom, rreg->map);
+	sl_shm_map_put(conn->dom, rreg->live_map);
 	free(rreg);
 	sl_shm_conn_unref(conn);
 }

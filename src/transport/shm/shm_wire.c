@@ -6,7 +6,7 @@
 
 #include "base/wire.h"
 
-enum { VERSION = 1, CARD_LEN = 112, TICKET_LEN = 72, ERRNO_MAX = 4095 };
+enum { VERSION = 1, CARD_LEN = 112, TICKET_LEN = 84, ERRNO_MAX = 4095 };
 
 static const char card_magic[4] = {'S', 'H', 'C', VERSION};
 static const char ticket_magic[4] = {'S', 'H', 'R', VERSION};
@@ -86,6 +86,8 @@ void sl_shm_ticket_put(const struct shm_ticket *t, struct sl_blob *out)
 	sl_wire_put_uint(&w, t->len, 8);
 	sl_wire_put_uint(&w, t->off, 8);
 	sl_wire_put(&w, t->key, SHM_ID_LEN);
+	sl_wire_put_uint(&w, t->live_slot, 4);
+	sl_wire_put_uint(&w, t->live_number, 8);
 	out->len = TICKET_LEN;
 }
 
@@ -106,6 +108,8 @@ int sl_shm_ticket_get(const struct sl_blob *blob, struct shm_ticket *out)
 	t.len = sl_wire_get_uint(&w, 8);
 	t.off = sl_wire_get_uint(&w, 8);
 	sl_wire_get(&w, t.key, SHM_ID_LEN);
+	t.live_slot = (uint32_t)sl_wire_get_uint(&w, 4);
+	t.live_number = sl_wire_get_uint(&w, 8);
 	if (w.bad || sl_wire_left(&w) || shared > 1 ||
 	    t.access & ~(uint32_t)SLIME_ACCESS_REMOTE || t.addr + t.len < t.addr ||
 	    t.off + t.len < t.off)

@@ -47,6 +47,8 @@ struct shm_ticket {
 	struct shm_proc proc;
 	uint64_t addr, len, off;
 	uint8_t key[SHM_ID_LEN];
+	uint32_t live_slot; /* see shm_live.c */
+	uint64_t live_number;
 };
 
 void sl_shm_card_put(const struct shm_card *card, struct sl_blob *out);
@@ -56,8 +58,8 @@ int sl_shm_ticket_get(const struct sl_blob *blob, struct shm_ticket *out);
 
 enum shm_msg_type {
 	SHM_KNOCK = 1, /* connect() was called here, and it is you who dials */
-	SHM_HELLO,     /* from who dials, with the ring's memfd */
-	SHM_ACCEPT,    /* the answer, with the result of the reading check */
+	SHM_HELLO,     /* from who dials, with the ring and its regions */
+	SHM_ACCEPT,    /* the answer, with its regions */
 	SHM_COMMIT,    /* from who dialled: this is how it will be */
 	SHM_CONFIRM,   /* so be it */
 	SHM_REFUSE,    /* instead of any answer: shm will not do, and why */

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+
+#include "transport/tcp/tcp_impl.h"
+
+void tcp_batch_reset(struct tcp_batch *b)
+{
+	b->at = b->n = b->used = 0;
+	b->total = 0;
+}
+
+uint8_t *tcp_batch_put(struct tcp_batch *b, unsigned len)
+{
+	uint8_t *p = b->buf + b->used;
+	struct iovec *last = b->n > b->at ? &b->v[b->n - 1] : NULL;
+
+	b->used += len;
+	b->total += len;
+	if (last && (uint8_t *)last->iov_base + last->iov_len == p)
+		last->iov_len += len;
+	else
+		b->v[b->n++] = (struct iovec){p, len};
+	return p;
+}
+
+void tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len)
+{
+	if (!len)
+		return;
+	b->v[b->n++] = (struct iovec){addr, len};
+	b->total += len;
+}
+
+static void skip(struct tcp_batch *b, size_t bytes)
+{
+	while (bytes) {
+		struct iovec *v = &b->v[b->at];
+		size_t n = bytes < v->iov_len ? bytes : v->iov_len;
+
+		v->iov_base = (char *)v->iov_base + n;
+		v->iov_len -= n;
+		bytes -= n;
+		if (!v->iov_len)
+			b->at++;
+	}
+}
+
+ssize_t tcp_batch_send(struct tcp_batch *b, int fd)
+{
+	struct msghdr msg = {.msg_iov = b->v + b->at, .msg_iovlen = b->n - b->at};
+	ssize_t n;
+
+	do
+		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	skip(b, (size_t)n);
+	return n;
+}
+
+size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap, unsigned *n)
+{
+	uint64_t run = c->run;
+	uint64_t off = c->off;
+	size_t bytes = 0;
+
+	*n = 0;
+	while (run < c->count && bytes < max && *n < cap) {
+		uint64_t len = c->len - off < max - bytes ? c->len - off : max - bytes;
+
+		v[(*n)++] = (struct iovec){c->addr + run * c->stride + off, len};
+		bytes += len;
+		run++;
+		off = 0;
+	}
+	return bytes;
+}
+
+void tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes)
+{
+	bytes += c->off;
+	if (c->len) {
+		c->run += bytes / c->len;
+		c->off = bytes % c->len;
+	}
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/tcp/tcp_conn.c - from two descriptions to two sockets, and their end.
+ *
+ *	asking half    IDLE ──connect()──► DIALING ──► GREETING ──answer 0──► UP
+ *	                         next address ◄──┘ refused, silent or a stranger
+ *	serving half   none ──hello with our secret──► parked ──connect()──► up
+ *
+ * Ready when both are up. The end: the peer's socket closes, is reset, or is
+ * silent for too long under work (tcp_break), or we close.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "transport/tcp/tcp_impl.h"
+#include "transport/transports.h"
+#include "transport/tcp/tcp_table.h"
+
+static const int64_t dial_ns = 2 * SL_NS_PER_S;
+static const int64_t close_ns = SL_NS_PER_S;
+
+static void quick(int fd)
+{
+	int one = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
+                           struct slime_error *err)
+{
+	struct sl_conn *c = calloc(1, sizeof(*c));
+	struct sl_conn **bucket;
+	int rc;
+
+	if (!c)
+		return sl_fail(err, -ENOMEM, "no memory for a connection");
+	c->dom = dom;
+	c->lane = opts->lane;
+	c->first = opts->first ? opts->first : c;
+	c->caller_fd = -1;
+	c->stop_by = SL_NEVER;
+	c->ask.fd = (struct tcp_fd){.who = TCP_ASKER, .fd = -1, .events = UINT32_MAX, .owner = c};
+	c->serve.fd = (struct tcp_fd){.who = TCP_SERVER, .fd = -1, .events = UINT32_MAX, .owner = c};
+	sl_lock_init(&c->lock);
+	rc = sl_random(&c->me, sizeof(c->me));
+	if (!rc)
+		rc = tcp_ask_init(c, opts->depth);
+	if (rc) {
+		sl_lock_free(&c->lock);
+		free(c);
+		return sl_fail(err, rc, "no memory or no random bytes for a connection");
+	}
+	sl_lock_take(&dom->lock);
+	bucket = &dom->by_id[c->me.id % TCP_BUCKETS];
+	c->next_same = *bucket;
+	*bucket = c;
+	c->next = dom->conns;
+	dom->conns = c;
+	sl_lock_drop(&dom->lock);
+	*out = c;
+	return 0;
+}
+
+static int tcp_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err)
+{
+	if (tcp_pack_addrs(conn->dom, conn, out))
+		return sl_fail(err, -EMSGSIZE, "no room for the addresses of this host");
+	return 0;
+}
+
+/* CONN will not come up: conn_ready() will say so. */
+static void fail_conn(struct sl_conn *c, int status, const char *what)
+{
+	if (c->failed)
+		return;
+	c->failed = sl_fail(&c->why, status, "%s", what);
+	tcp_unwatch(c->dom, &c->ask.fd);
+	c->ask.state = ASK_IDLE;
+}
+
+static struct tcp_addr *peer_addrs(struct sl_conn *c, unsigned *n)
+{
+	*n = c->first->naddrs;
+	return c->first->addr;
+}
+
+/* Start dialling the address at c->ask.addr, or the next that can be started. */
+static void dial(struct sl_conn *c, int rc)
+{
+	char where[80] = "no address", buf[64];
+	unsigned n;
+	struct tcp_addr *addr = peer_addrs(c, &n);
+
+	tcp_unwatch(c->dom, &c->ask.fd);
+	for (; c->ask.addr < n; c->ask.addr++) {
+		const struct tcp_addr *a = &addr[c->ask.addr];
+		int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+		tcp_addr_text(a, where, sizeof(where));
+		if (fd < 0) {
+			rc = -errno;
+			continue;
+		}
+		quick(fd);
+		if (connect(fd, (const struct sockaddr *)&a->sa, a->len) && errno != EINPROGRESS) {
+			rc = -errno;
+			(void)close(fd);
+			continue;
+		}
+		c->ask.fd.fd = fd;
+		c->ask.state = ASK_DIALING;
+		c->ask.dial_until = sl_clock_ns() + dial_ns;
+		(void)snprintf(c->name, sizeof(c->name), "%s", where);
+		tcp_watch(c->dom, &c->ask.fd, EPOLLOUT);
+		tcp_tick_by(c->dom, c->ask.dial_until);
+		return;
+	}
+	if (!rc)
+		rc = -EHOSTUNREACH;
+	{
+		char text[200];
+
+		(void)snprintf(text, sizeof(text), "the peer cannot be reached at %s: %s", c->name[0] ? c->name : where,
+		               sl_error_name(rc, buf, sizeof(buf)));
+		fail_conn(c, rc, text);
+	}
+}
+
+static void dial_next(struct sl_conn *c, int rc)
+{
+	c->ask.addr++;
+	dial(c, rc);
+}
+
+/* The socket is connected: say who we are. It has room for so little. */
+static void greet(struct sl_conn *c)
+{
+	uint8_t hello[TCP_HELLO_LEN];
+	ssize_t n;
+
+	tcp_put_hello(hello, &(struct tcp_hello){.to = c->peer, .from = c->me});
+	n = send(c->ask.fd.fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n != (ssize_t)sizeof(hello)) {
+		dial_next(c, n < 0 ? -errno : -EIO);
+		return;
+	}
+	c->ask.state = ASK_GREETING;
+	c->ask.dial_until = SL_NEVER; /* the peer may call connect() much later */
+	tcp_watch(c->dom, &c->ask.fd, EPOLLIN);
+}
+
+static void asking_up(struct sl_conn *c)
+{
+	c->ask.state = ASK_UP;
+	c->alive_ns = sl_clock_ns();
+	c->ask.rx.at = c->ask.rx.n = 0;
+	sl_lock_take(&c->lock);
+	c->ask.up = true;
+	tcp_ask_push_locked(c); /* what was submitted when the other half was up already */
+	sl_lock_drop(&c->lock);
+}
+
+static void read_answer(struct sl_conn *c)
+{
+	ssize_t n = recv(c->ask.fd.fd, c->ask.rx.buf + c->ask.rx.n, TCP_ANSWER_LEN - c->ask.rx.n,
+	                 MSG_DONTWAIT);
+	int status;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		dial_next(c, n < 0 ? -errno : -ECONNREFUSED);
+		return;
+	}
+	c->ask.rx.n += (unsigned)n;
+	if (c->ask.rx.n < TCP_ANSWER_LEN)
+		return;
+	c->ask.rx.n = 0;
+	if (tcp_get_answer(c->ask.rx.buf, &status))
+		dial_next(c, -EPROTO);
+	else if (status == -EACCES) /* another process has that address by now, or is it another host? */
+		dial_next(c, -ECONNREFUSED);
+	else if (status)
+		fail_conn(c, status, status == -EISCONN ? "the peer's endpoint has another peer"
+		                                        : "the peer refused the connection");
+	else
+		asking_up(c);
+}
+
+void tcp_dial_event(struct sl_conn *c, uint32_t events)
+{
+	int rc = 0;
+	socklen_t len = sizeof(rc);
+
+	if (c->ask.state == ASK_GREETING) {
+		read_answer(c);
+		return;
+	}
+	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		return;
+	if (getsockopt(c->ask.fd.fd, SOL_SOCKET, SO_ERROR, &rc, &len) || rc)
+		dial_next(c, rc ? -rc : -errno);
+	else
+		greet(c);
+}
+
+/*
+ * The peer's call.
+ */
+
+static void say(int fd, int status)
+{
+	uint8_t answer[TCP_ANSWER_LEN];
+	ssize_t n;
+
+	tcp_put_answer(answer, status);
+	n = send(fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)n; /* a fresh socket has room; who is gone does not need it */
+}
+
+static bool same_name(const struct tcp_name *a, const struct tcp_name *b)
+{
+	return a->id == b->id && sl_same_secret(a->secret, b->secret, sizeof(a->secret));
+}
+
+static void serving_up(struct sl_conn *c, int fd)
+{
+	quick(fd);
+	say(fd, 0);
+	c->serve.fd.fd = fd;
+	c->serve.fd.events = UINT32_MAX;
+	c->alive_ns = sl_clock_ns();
+	tcp_watch(c->dom, &c->serve.fd, EPOLLIN);
+}
+
+/* What becomes of a call with the right secret: 0: taken or parked, else the answer. */
+static int take_call(struct sl_conn *c, int fd, const struct tcp_name *from)
+{
+	bool closed;
+
+	sl_lock_take(&c->lock);
+	closed = c->closed;
+	sl_lock_drop(&c->lock);
+	if (closed || c->failed || c->broken)
+		return -ECONNREFUSED;
+	if (c->connecting) {
+		if (!same_name(&c->peer, from) || c->serve.fd.fd >= 0)
+			return -EISCONN;
+		serving_up(c, fd);
+		return 0;
+	}
+	if (c->caller_fd >= 0)
+		(void)close(c->caller_fd);
+	c->caller_fd = fd;
+	c->caller = *from;
+	return 0;
+}
+
+void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g)
+{
+	struct tcp_hello hello;
+	struct sl_conn *c;
+	int fd = g->fd.fd;
+	int rc = -EACCES;
+
+	if (tcp_get_hello(g->buf, &hello)) {
+		tcp_free_guest(dom, g);
+		return;
+	}
+	sl_lock_take(&dom->lock);
+	c = tcp_find_locked(dom, hello.to.id);
+	sl_lock_drop(&dom->lock);
+	/* out of the epoll, but open; a guest's memory goes here, with its last event */
+	(void)epoll_ctl(dom->epfd, EPOLL_CTL_DEL, fd, NULL);
+	g->fd.fd = -1;
+	tcp_free_guest(dom, g);
+	if (c && sl_same_secret(c->me.secret, hello.to.secret, sizeof(c->me.secret)))
+		rc = take_call(c, fd, &hello.from);
+	if (rc) {
+		say(fd, rc);
+		(void)close(fd);
+	}
+}
+
+static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct slime_error *err)
+{
+	int rc = tcp_unpack_addrs(c, peer, err);
+
+	if (rc)
+		return rc;
+	if (!c->first->naddrs)
+		return sl_fail(err, -EHOSTUNREACH, "the peer has published no address that leads to it from here");
+	c->connecting = true;
+	atomic_fetch_add(&c->dom->nconns, 1);
+	if (c->caller_fd >= 0) {
+		int fd = c->caller_fd;
+
+		c->caller_fd = -1;
+		if (same_name(&c->peer, &c->caller)) {
+			serving_up(c, fd);
+		} else {
+			say(fd, -EISCONN);
+			(void)close(fd);
+		}
+	}
+	dial(c, 0);
+	return 0;
+}
+
+static int tcp_conn_ready(struct sl_conn *c, struct slime_error *err)
+{
+	if (!c->connecting)
+		return c->caller_fd >= 0 ? SL_CONN_CALLED : SL_CONN_WAITING;
+	if (c->failed)
+		return sl_fail(err, c->failed, "%s", c->why.text);
+	if (c->broken)
+		return sl_fail(err, -ECONNRESET, "the peer hung up");
+	return c->ask.state == ASK_UP && c->serve.fd.fd >= 0 ? SL_CONN_READY : SL_CONN_WAITING;
+}
+
+static void tcp_conn_name(struct sl_conn *c, char *out, size_t cap)
+{
+	(void)snprintf(out, cap, "%s", c->name);
+}
+
+/*
+ * The end.
+ */
+
+static void hang_up(struct sl_conn *c, bool reset)
+{
+	struct linger now = {.l_onoff = 1};
+
+	sl_lock_take(&c->lock); /* submitters send on that descriptor */
+	c->ask.up = false;
+	if (reset && c->ask.fd.fd >= 0)
+		(void)setsockopt(c->ask.fd.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_lock_drop(&c->lock);
+	tcp_unwatch(c->dom, &c->serve.fd);
+}
+
+void tcp_break(struct sl_conn *c, int status)
+{
+	struct sl_op_queue ops = {0};
+	struct sl_op *op;
+
+	if (!c->connecting || c->tore)
+		return;
+	if (c->ask.state != ASK_UP || c->serve.fd.fd < 0) {
+		fail_conn(c, status, "the peer hung up while connecting");
+		return;
+	}
+	c->tore = true;
+	sl_lock_take(&c->lock);
+	atomic_store(&c->broken, true);
+	sl_lock_drop(&c->lock);
+	hang_up(c, true);
+	tcp_ask_take_all(c, &ops);
+	while ((op = sl_op_pop(&ops))) {
+		int stop = sl_op_stop(op);
+
+		sl_op_done(op, stop ? stop : c->closed ? -ECANCELED : status, 0, 0);
+	}
+}
+
+/* Called again and again until nothing is left to say. */
+static void close_step(struct sl_conn *c)
+{
+	if (c->tore)
+		return;
+	if (!c->connecting || c->ask.state != ASK_UP || c->serve.fd.fd < 0) {
+		c->tore = true;
+		hang_up(c, false);
+		return;
+	}
+	tcp_ask_stop_all(c);
+	if (tcp_ask_idle(c)) {
+		c->tore = true;
+		hang_up(c, false);
+	} else if (c->stop_by == SL_NEVER) {
+		c->stop_by = sl_clock_ns() + close_ns;
+		tcp_tick_by(c->dom, c->stop_by);
+	}
+}
+
+void tcp_conn_todo(struct sl_conn *c)
+{
+	bool closed;
+
+	sl_lock_take(&c->lock);
+	closed = c->closed;
+	sl_lock_drop(&c->lock);
+	if (closed)
+		close_step(c);
+	else if (c->serve.stalled)
+		(void)tcp_serve_read(c);
+}
+
+static bool has_work(struct sl_conn *c)
+{
+	bool work;
+
+	if (!tcp_ask_idle(c))
+		return true;
+	sl_lock_take(&c->lock);
+	work = c->ask.sends.head || c->ask.recvs.head || c->imm_recvs.head;
+	sl_lock_drop(&c->lock);
+	return work;
+}
+
+/* Bytes came, or the socket took some after it had been full. A ping of ours going out is no sign. */
+static bool showed_life(struct sl_conn *c)
+{
+	uint64_t gone = atomic_load_explicit(&c->ask.gone, memory_order_relaxed);
+	bool life = c->reads != c->reads_seen;
+
+	sl_lock_take(&c->lock);
+	life = life || (c->ask.blocked && gone != c->gone_seen);
+	sl_lock_drop(&c->lock);
+	c->reads_seen = c->reads;
+	c->gone_seen = gone;
+	return life;
+}
+
+/* Is the peer alive? Asked while something waits for it; see tick() for how often. */
+static void check_life(struct sl_conn *c, int64_t now)
+{
+	bool work = has_work(c);
+	int64_t silent;
+
+	if (showed_life(c) || !c->had_work)
+		c->alive_ns = now;
+	silent = now - c->alive_ns;
+	if (work && silent > c->dom->peer_timeout_ns * 3 / 4) {
+		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s is silent for %lld ms and is given up", c->name,
+		       (long long)(silent / SL_NS_PER_MS));
+		tcp_break(c, -ECONNRESET);
+		return;
+	} else if (work && silent > c->dom->peer_timeout_ns / 5) {
+		sl_lock_take(&c->lock);
+		c->ask.ping_due = true;
+		tcp_ask_push_locked(c);
+		sl_lock_drop(&c->lock);
+	}
+	c->had_work = work;
+}
+
+void tcp_conn_tick(struct sl_conn *c, int64_t now)
+{
+	if (!c->connecting || c->tore)
+		return;
+	if (c->failed)
+		return;
+	if (c->ask.state == ASK_DIALING) {
+		if (now >= c->ask.dial_until)
+			dial_next(c, -ETIMEDOUT);
+		else
+			tcp_tick_by(c->dom, c->ask.dial_until);
+	}
+	if (c->ask.state != ASK_UP || c->serve.fd.fd < 0)
+		return;
+	if (now >= c->stop_by) {
+		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s does not let go of a transfer that was stopped, the connection is reset",
+		       c->name);
+		tcp_break(c, -ECONNRESET);
+		return;
+	}
+	if (c->stop_by != SL_NEVER)
+		tcp_tick_by(c->dom, c->stop_by);
+	if (c->serve.stalled)
+		tcp_serve_pong(c);
+	check_life(c, now);
+}
+
+static void tcp_conn_close(struct sl_conn *c)
+{
+	sl_lock_take(&c->lock);
+	c->closed = true;
+	sl_lock_drop(&c->lock);
+	tcp_todo(c);
+}
+
+static void unlink_conn(struct sl_conn **at, struct sl_conn *c, size_t next)
+{
+	while (*at && *at != c)
+		at = (struct sl_conn **)(void *)((char *)*at + next);
+	if (*at)
+		*at = *(struct sl_conn **)(void *)((char *)c + next);
+}
+
+static void tcp_conn_destroy(struct sl_conn *c)
+{
+	struct sl_dom *dom = c->dom;
+
+	sl_lock_take(&dom->lock);
+	unlink_conn(&dom->conns, c, offsetof(struct sl_conn, next));
+	unlink_conn(&dom->by_id[c->me.id % TCP_BUCKETS], c, offsetof(struct sl_conn, next_same));
+	unlink_conn(&dom->todo, c, offsetof(struct sl_conn, next_todo));
+	sl_lock_drop(&dom->lock);
+	if (c->connecting)
+		atomic_fetch_sub(&dom->nconns, 1);
+	hang_up(c, false);
+	if (c->caller_fd >= 0)
+		(void)close(c->caller_fd);
+	tcp_serve_free(&c->serve);
+	tcp_ask_free(c);
+	sl_imm_free(&c->imms);
+	sl_lock_free(&c->lock);
+	free(c);
+}
+
+static int tcp_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err)
+{
+	return tcp_list_devices(out, cap, err);
+}
+
+const struct sl_transport sl_transport_tcp = {
+    .name = "tcp",
+    .caps = SL_CAP_REMOTE_HOST | SL_CAP_LANES | SL_CAP_ORDERED,
+    .kinds = 1u << SLIME_MEM_HOST,
+    .rank = 10,
+    .max_iov = UINT32_MAX,
+    .max_len = UINT64_MAX,
+    .probe = tcp_probe,
+    .dom_open = tcp_dom_open,
+    .dom_close = tcp_dom_close,
+    .reg = tcp_reg,
+    .unreg = tcp_unreg,
+    .reg_pack = tcp_reg_pack,
+    .rreg_unpack = tcp_rreg_unpack,
+    .rreg_free = tcp_rreg_free,
+    .conn_create = tcp_conn_create,
+    .conn_pack = tcp_conn_pack,
+    .connect = tcp_connect,
+    .conn_ready = tcp_conn_ready,
+    .conn_close = tcp_conn_close,
+    .conn_destroy = tcp_conn_destroy,
+    .submit = tcp_submit,
+    .cancel = tcp_cancel,
+    .progress = tcp_progress,
+    .fd = tcp_dom_fd,
+    .arm = tcp_arm,
+    .conn_name = tcp_conn_name,
+};

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/tcp/tcp_impl.h - the structs of the tcp transport. This directory only.
+ *
+ * A connection has two halves, a socket each: on the one that we dialled we ask
+ * (tcp_ask.c), on the one that the peer dialled we serve (tcp_serve.c). So neither
+ * side ever waits for room to answer before it reads an answer, and serving needs
+ * no memory that grows with what is asked.
+ *
+ * Who touches what: "progress" fields belong to the thread that holds the progress
+ * lock of the context; "lock" fields are under conn->lock; regions, and what a
+ * serving half is about to send or receive, are under dom->reg_lock.
+ */
+#ifndef SL_TCP_IMPL_H
+#define SL_TCP_IMPL_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "transport/imm_queue.h"
+#include "transport/op_queue.h"
+#include "transport/tcp/tcp_frame.h"
+#include "transport/transport.h"
+
+enum {
+	TCP_RX_LEN = 4096,       /* what is read ahead of a header */
+	TCP_BATCH_IOV = 64,      /* pieces of one sendmsg() */
+	TCP_BATCH_BUF = 2048,    /* headers of one sendmsg() */
+	TCP_CHUNK = 1 << 20,     /* bytes between two looks at a cancel */
+	TCP_SCRATCH = 64 * 1024, /* where unwanted bytes go */
+	TCP_GUESTS = 64,         /* sockets that have not said who they are */
+	TCP_ADDRS = 6,
+	TCP_HOT = 4,
+};
+
+/* Who an epoll event is for. First member of its owner's part. */
+enum tcp_who { TCP_LISTENER, TCP_KICK, TCP_GUEST, TCP_ASKER, TCP_SERVER };
+
+struct tcp_fd {
+	enum tcp_who who;
+	int fd;          /* -1: closed */
+	uint32_t events; /* what epoll watches */
+	void *owner;
+};
+
+struct tcp_addr {
+	struct sockaddr_storage sa;
+	socklen_t len;
+};
+
+/* Bytes on their way into a socket: headers of ours and memory of others. */
+struct tcp_batch {
+	struct iovec v[TCP_BATCH_IOV];
+	unsigned at, n;
+	unsigned used;
+	uint64_t total; /* bytes put in since the reset */
+	uint8_t buf[TCP_BATCH_BUF];
+};
+
+/* A place in the bytes that runs of memory make. */
+struct tcp_cursor {
+	char *addr;
+	uint64_t len, count, stride;
+	uint64_t run, off;
+};
+
+struct tcp_slot {
+	_Atomic(struct sl_op *) op; /* NULL: taken back before it was sent */
+	_Atomic uint64_t end;       /* position in the stream behind its last byte */
+};
+
+struct tcp_credit {
+	uint32_t id;
+	uint64_t len;
+};
+
+enum tcp_ask_state { ASK_IDLE, ASK_DIALING, ASK_GREETING, ASK_UP };
+
+struct tcp_ask {
+	struct tcp_fd fd;
+	enum tcp_ask_state state; /* progress */
+	unsigned addr;            /* progress: which of the peer's addresses we dial */
+	int64_t dial_until;       /* progress */
+
+	/* lock */
+	bool up;
+	bool blocked;  /* the socket takes no more; EPOLLOUT will tell */
+	bool ping_due; /* */
+	struct tcp_batch out;
+	uint64_t queued;           /* bytes ever put into OUT, but for those in it */
+	_Atomic uint64_t gone;     /* bytes ever taken by the socket */
+	uint64_t sent;             /* slots whose frames are all in OUT, or gone */
+	_Atomic uint64_t tail;     /* slots ever filled */
+	uint32_t iov;              /* of the op at SENT: the next to frame */
+	struct tcp_cursor cur;     /* ... and where in it */
+	bool started;              /* a frame of it was made */
+	bool cut;                  /* it was taken back in the middle: end it on the wire */
+	struct sl_op_queue sends;  /* without a receive of the peer's yet */
+	struct tcp_credit *credit; /* receives of the peer's, oldest first */
+	uint32_t ncredit, credit_head, credit_cap;
+	struct sl_op_queue recvs;  /* ours; priv[0] is the id */
+	struct sl_op *announce;    /* first of RECVS that the peer does not know */
+	uint32_t next_recv;
+	uint32_t *unrecv; /* ids to take back */
+	uint32_t nunrecv, unrecv_cap;
+
+	struct tcp_slot *slot; /* a ring */
+	uint64_t mask;
+
+	/* progress */
+	_Atomic uint64_t head; /* slots whose answer is complete */
+	unsigned stopping;     /* ops that were asked to stop and whose answer must come first */
+	struct {
+		uint8_t buf[TCP_RX_LEN];
+		unsigned at, n;
+		uint64_t left; /* of a DATA frame */
+		bool last;
+		uint64_t moved; /* of the op at HEAD */
+		uint32_t iov;
+		struct tcp_cursor cur;
+	} rx;
+};
+
+enum tcp_serve_state { SERVE_HEAD, SERVE_PIECES, SERVE_PIECE, SERVE_PAYLOAD, SERVE_READ, SERVE_END };
+
+struct tcp_serve {
+	struct tcp_fd fd;
+	enum tcp_serve_state state;
+	struct tcp_head head;
+	bool blocked; /* OUT waits for EPOLLOUT */
+	_Atomic bool stalled; /* an immediate waits for room */
+	struct {
+		uint8_t buf[TCP_RX_LEN];
+		unsigned at, n;
+	} rx;
+	uint32_t pieces; /* of a READ frame, still to come */
+	int status;      /* of the transfer that is being asked for: the first error */
+	uint64_t bytes;  /* of it */
+	uint64_t left;   /* payload bytes, or bytes of a piece to read */
+	bool sink;       /* the payload is not wanted */
+	uint64_t region; /* where the payload goes, or the data comes from ... */
+	uint8_t key[SL_SECRET_LEN];
+	uint64_t piece_off, piece_span;
+	struct tcp_cursor cur; /* ... and where in it */
+	struct sl_op *recv;    /* lock: the receive that the payload is for */
+	struct tcp_batch out;
+	uint8_t *data_head;    /* the DATA header in OUT that may still grow */
+	struct tcp_head data;
+	void *aside[TCP_BATCH_IOV]; /* copies of regions that went while OUT waited */
+	unsigned naside;
+};
+
+struct sl_reg {
+	struct sl_dom *dom;
+	struct sl_mem mem;
+	uint32_t access;
+	uint64_t id; /* upper half random, lower half the place in dom->regs */
+	uint8_t key[SL_SECRET_LEN];
+};
+
+struct sl_rreg {
+	uint64_t id;
+	uint8_t key[SL_SECRET_LEN];
+};
+
+/* A socket that somebody opened to us and that has not said who it is. */
+struct tcp_guest {
+	struct tcp_fd fd;
+	struct tcp_guest *next;
+	int64_t until;
+	unsigned n;
+	uint8_t buf[TCP_HELLO_LEN];
+};
+
+struct sl_conn {
+	struct sl_dom *dom;
+	struct sl_conn *next, *next_same; /* in dom->conns, in a bucket of dom->by_id */
+	struct sl_conn *first;            /* lane 0, whose addresses we share */
+	struct sl_conn *next_todo;
+	bool in_todo; /* dom->lock */
+	uint32_t lane;
+	struct tcp_name me;
+
+	/* progress */
+	bool connecting; /* connect() was called */
+	struct tcp_name peer;
+	struct tcp_addr addr[TCP_ADDRS];
+	unsigned naddrs;
+	int caller_fd; /* a peer that came before connect(), or -1 */
+	struct tcp_name caller;
+	int failed;               /* refused, with the sentence WHY */
+	struct slime_error why;
+	char name[96];
+	int64_t alive_ns; /* when the peer last showed life */
+	uint64_t reads, reads_seen; /* times that it sent something; until the last tick */
+	uint64_t gone_seen;
+	bool had_work;    /* at the last tick */
+	int64_t stop_by;  /* SL_NEVER, or when a transfer that was asked to stop must be over */
+	bool tore;        /* broken, and all ops ended */
+
+	struct sl_lock lock;
+	_Atomic bool closed; /* lock to set */
+	_Atomic bool broken; /* lock to set */
+	struct sl_op_queue imm_recvs; /* lock */
+	struct sl_imm_queue imms;     /* lock */
+	struct tcp_ask ask;
+	struct tcp_serve serve;
+};
+
+enum { TCP_BUCKETS = 1024 };
+
+struct sl_dom {
+	int epfd;
+	struct tcp_fd listener, kick;
+	struct tcp_addr addr[TCP_ADDRS]; /* where peers find us, best first */
+	unsigned naddrs;
+	uint64_t host; /* who can reach our loopback addresses has the same */
+	int64_t peer_timeout_ns;
+
+	/* progress */
+	struct tcp_guest *guests;
+	unsigned nguests;
+	int64_t next_tick;
+	int64_t deaf_until; /* out of descriptors: do not accept */
+	unsigned calls;
+	struct tcp_fd *hot[TCP_HOT];
+	unsigned idle[TCP_HOT];
+	char *scratch;
+
+	struct sl_lock lock; /* the lists of connections */
+	struct sl_conn *conns;
+	struct sl_conn *by_id[TCP_BUCKETS];
+	struct sl_conn *todo;
+	_Atomic bool work; /* TODO is not empty */
+	_Atomic uint32_t nconns;
+
+	struct sl_lock reg_lock;
+	struct sl_reg **regs;
+	uint32_t nregs, regs_cap;
+};
+
+/* tcp_addr.c */
+int tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err);
+/* Fill DOM's addresses and bind its listener to DEVICE (an interface, an address, NULL: all). */
+int tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err);
+uint64_t tcp_host_tag(void);
+bool tcp_is_loopback(const struct tcp_addr *a);
+void tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap);
+int tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out);
+int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err);
+
+/* tcp_batch.c */
+static inline bool tcp_batch_empty(const struct tcp_batch *b)
+{
+	return b->at == b->n;
+}
+static inline bool tcp_batch_room(const struct tcp_batch *b, unsigned bytes)
+{
+	return b->n + 2 <= TCP_BATCH_IOV && b->used + bytes <= TCP_BATCH_BUF;
+}
+void tcp_batch_reset(struct tcp_batch *b);
+/* LEN bytes of the batch's own, to be written to; room was asked for. */
+uint8_t *tcp_batch_put(struct tcp_batch *b, unsigned len);
+void tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len);
+/* Bytes taken by the socket (empty afterwards or not), -EAGAIN, or another errno. */
+ssize_t tcp_batch_send(struct tcp_batch *b, int fd);
+
+/* Fill V with up to CAP places of at most MAX bytes in all; returns how many bytes. */
+size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap, unsigned *n);
+void tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes);
+
+/* tcp_dom.c */
+void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events);
+void tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd);
+void tcp_heat(struct sl_dom *dom, struct tcp_fd *fd);
+void tcp_tick_by(struct sl_dom *dom, int64_t when_ns);
+/* Let progress() look at CONN. Any thread. */
+void tcp_todo(struct sl_conn *conn);
+struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id);
+void tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
+
+/* tcp_conn.c; progress */
+void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
+void tcp_dial_event(struct sl_conn *conn, uint32_t events);
+void tcp_conn_todo(struct sl_conn *conn);
+void tcp_conn_tick(struct sl_conn *conn, int64_t now);
+/* The peer is gone: end everything with STATUS. */
+void tcp_break(struct sl_conn *conn, int status);
+
+/* tcp_ask.c */
+int tcp_ask_init(struct sl_conn *conn, uint32_t depth);
+void tcp_ask_free(struct sl_conn *conn);
+int tcp_submit(struct sl_conn *conn, struct sl_op *op);
+void tcp_cancel(struct sl_conn *conn, struct sl_op *op);
+/* Send what can be sent; lock held. */
+void tcp_ask_push_locked(struct sl_conn *conn);
+/* Read answers; progress. Returns how much was done; breaks CONN on errors. */
+int tcp_ask_read(struct sl_conn *conn);
+/* A receive of the peer's; progress. -EPROTO, -ENOMEM. */
+int tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len);
+void tcp_ask_uncredit(struct sl_conn *conn, uint32_t id);
+/* Ask everything of ours to end: at once what can, the rest when the peer has let go. Progress. */
+void tcp_ask_stop_all(struct sl_conn *conn);
+static inline bool tcp_ask_idle(struct sl_conn *conn)
+{
+	return atomic_load_explicit(&conn->ask.head, memory_order_relaxed) ==
+	       atomic_load_explicit(&conn->ask.tail, memory_order_acquire);
+}
+/* Take out everything that is not over. Progress. */
+void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out);
+
+/* tcp_serve.c; progress */
+int tcp_serve_read(struct sl_conn *conn);
+void tcp_serve_free(struct tcp_serve *s);
+/* A receive is taken back: the payload that comes for it is not wanted. */
+void tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv);
+/* REG goes; reg_lock held: nothing may point into it. */
+void tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg);
+void tcp_serve_pong(struct sl_conn *conn);
+
+#endif

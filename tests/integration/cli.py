@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of the dlslime program share: processes with deadlines, and what to wait for."""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+BIN = Path(os.environ["DLSLIME_BIN"]) / "dlslime"
+DEADLINE_S = 60
+
+
+def run(*args, timeout=DEADLINE_S, **kwargs):
+    """Run dlslime to its end; its output is text."""
+    return subprocess.run([BIN, *args], capture_output=True, text=True, timeout=timeout, **kwargs)
+
+
+def failed(done, status=1):
+    """The sentence with which DONE failed."""
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.splitlines()
+    assert lines and lines[0].startswith("dlslime: "), done.stderr
+    return done.stderr
+
+
+def wait_until(what, happened, timeout=DEADLINE_S):
+    """Poll HAPPENED until it returns something true."""
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        value = happened()
+        if value:
+            return value
+        time.sleep(0.002)
+    raise AssertionError(f"waited {timeout} s for {what}")
+
+
+def cpu_seconds(pid):
+    """What PID has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """dlslime in the background. Left behind, it is killed."""
+
+    def __init__(self, *args, **kwargs):
+        self.popen = subprocess.Popen(
+            [BIN, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **kwargs
+        )
+        self.pid = self.popen.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.send_signal(signal.SIGCONT)
+        self.popen.communicate()
+
+    def line(self, timeout=DEADLINE_S):
+        """The next line of its output."""
+        ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
+        assert ready, f"no line within {timeout} s"
+        return self.popen.stdout.readline().rstrip("\n")
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def stop(self):
+        """Freeze it, and return when it is frozen."""
+        self.signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.pid}/stat")
+        wait_until("the process to stop", lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T")
+
+    def done(self, timeout=DEADLINE_S):
+        """Wait for its end; as run()."""
+        out, err = self.popen.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, out, err)
+
+
+def perf_server(*args):
+    """A 'perf serve', and where it is."""
+    server = Process("perf", "serve", *(args or ("--bind", "127.0.0.1")))
+    line = server.line()
+    assert re.fullmatch(r"ready \S+:\d+", line), line
+    return server, line.split()[1]
+
+
+def file_server(*files, options=()):
+    """A 'serve' of FILES, and their tickets."""
+    server = Process("serve", "--bind", "127.0.0.1", *options, "--", *map(str, files))
+    tickets = []
+    for _ in files:
+        words = server.line().split()
+        assert words and words[0].startswith("slime:"), (words, server.popen.poll())
+        tickets.append(words[0])
+    return server, tickets
+
+
+def port_of(address):
+    """HOST:PORT, or a ticket, as a pair for socket.connect()."""
+    match = re.match(r"(?:slime:)?(.*):(\d+)(?:/|$)", address)
+    return match.group(1).strip("[]"), int(match.group(2))
+
+
+def transports():
+    """Those that two processes of this host can use; tcp may have been left out of the build."""
+    devices = json.loads(run("info", "--json").stdout)["devices"]
+    return [d["transport"] for d in devices if d["usable"] and d["transport"] != "loopback"]
+
+
+def need(transport):
+    """Skip where the build has no such transport."""
+    if transport not in transports():
+        devices = json.loads(run("info", "--json").stdout)["devices"]
+        reasons = [d["reason"] for d in devices if d["transport"] == transport]
+        if any("BUILD_" in reason for reason in reasons):
+            pytest.skip(reasons[0])
+        pytest.fail(f"{transport} should work here: {reasons}")
