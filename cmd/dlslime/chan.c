@@ -162,7 +162,7 @@ static int take_frame(struct chan *c, struct msg *m)
 {
 	uint32_t len = 0;
 
-	if (c->have < HEAD_LEN)
+	if (c->have < 4)
 		return 0;
 	for (unsigned i = 0; i < 4; i++)
 		len |= (uint32_t)c->in[i] << (8 * i);

@@ -20,7 +20,7 @@
 #include "say.h"
 
 static const int64_t second = 1000000000;
-static const int64_t silence_ns = 4000000000;
+static const int64_t silence_ns = 3000000000;
 static const int64_t ping_every_ns = 5000000000;
 
 struct run {

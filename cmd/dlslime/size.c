@@ -91,14 +91,13 @@ int seconds_parse(const char *what, const char *text, double min, double *out,
 
 const char *size_exact(uint64_t bytes, char *buf, size_t cap)
 {
-	int unit = 0;
+	char suffix[2] = "";
 
-	while (unit < 4 && bytes && bytes % 1024 == 0) {
+	for (int unit = 0; units[unit] && bytes && bytes % 1024 == 0; unit++) {
 		bytes /= 1024;
-		unit++;
+		suffix[0] = units[unit];
 	}
-	(void)snprintf(buf, cap, "%" PRIu64 "%.*s", bytes, unit ? 1 : 0,
-	               unit ? &units[unit - 1] : "");
+	(void)snprintf(buf, cap, "%" PRIu64 "%s", bytes, suffix);
 	return buf;
 }
 

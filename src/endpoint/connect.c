@@ -324,6 +324,9 @@ static int outcome(slime_ep *ep, struct slime_error *err)
 {
 	switch (atomic_load(&ep->state)) {
 	case SL_EP_CONNECTED:
+		sl_lock_take(&ep->lock);
+		ep->told = true;
+		sl_lock_drop(&ep->lock);
 		return 0;
 	case SL_EP_FAILED:
 		return sl_fail(err, ep->failure.code, "%s", ep->failure.text);
@@ -337,6 +340,8 @@ static int outcome(slime_ep *ep, struct slime_error *err)
 /* Begin, or go on with the same peer. */
 static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct slime_error *err)
 {
+	struct sl_desc_section sections[SL_DESC_SECTIONS];
+	struct sl_desc_head head;
 	int rc = 0;
 
 	switch (atomic_load(&ep->state)) {
@@ -348,8 +353,10 @@ static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct sl
 		    memcmp(ep->peer_desc->bytes, peer->bytes, peer->len))
 			rc = sl_fail(err, -EISCONN, "the endpoint is connecting to another peer");
 		break;
-	case SL_EP_CONNECTED:
-		rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s", ep->peer_name);
+	case SL_EP_CONNECTED: /* while nobody waited: then the next call with the same peer says so */
+		if (ep->told || sl_desc_read(peer, SL_DESC_EP, &head, sections, err) < 0 ||
+		    head.ep_id != ep->peer.ep_id)
+			rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s", ep->peer_name);
 		break;
 	default:
 		break;

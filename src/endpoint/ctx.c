@@ -110,11 +110,15 @@ void slime_ctx_destroy(slime_ctx *ctx)
 
 int slime_ctx_progress(slime_ctx *ctx)
 {
+	uint32_t before;
+
 	if (!ctx)
 		return -EINVAL;
 	if (!(ctx->flags & SLIME_CTX_MANUAL_PROGRESS))
 		return -EPERM;
-	return sl_progress_poll(ctx);
+	before = atomic_load_explicit(&ctx->finished, memory_order_relaxed);
+	(void)sl_progress_poll(ctx);
+	return (int)(atomic_load_explicit(&ctx->finished, memory_order_relaxed) - before);
 }
 
 static int open_dom(slime_ctx *ctx, const struct sl_transport *tr, const char *device,

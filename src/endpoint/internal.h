@@ -73,6 +73,7 @@ struct slime_ctx {
 	uint32_t peer_timeout_ms;
 	uint8_t id[SL_CTX_ID_LEN];
 	_Atomic uint32_t refs;
+	_Atomic uint32_t finished; /* ops, counted with manual progress only */
 	struct sl_pool ops;
 	struct sl_engine engine;
 
@@ -196,6 +197,7 @@ struct slime_ep {
 	struct sl_lock lock; /* candidates, connecting, close */
 	struct sl_cand cand[SL_CANDS_MAX];
 	uint32_t ncands, trying;
+	bool told; /* a connect() has returned 0 */
 	uint32_t lanes_wanted;
 	struct slime_desc *peer_desc; /* while connecting */
 	struct slime_error failure;

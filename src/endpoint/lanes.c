@@ -203,7 +203,7 @@ static uint32_t pick_lane(slime_ep *ep, slime_op *op)
 		return 0;
 	lane = atomic_fetch_add_explicit(&ep->next_lane, 1, memory_order_relaxed) % ep->nlanes;
 	if (lane)
-		on_lane(op->iov, op->base.niov, op->holds, lane);
+		on_lane(op->block ? op->block : op->iov, op->base.niov, op->holds, lane);
 	return lane;
 }
 

@@ -142,6 +142,8 @@ void sl_op_finish(slime_op *op, int status, uint64_t bytes, uint32_t imm)
 	drop_memory(op);
 	count(op);
 	leave_ep(op);
+	if (op->ctx->flags & SLIME_CTX_MANUAL_PROGRESS)
+		atomic_fetch_add_explicit(&op->ctx->finished, 1, memory_order_relaxed);
 	if (cq) {
 		struct slime_result res = op->res;
 

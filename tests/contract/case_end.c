@@ -297,11 +297,14 @@ static slime_op *start_large(struct pair *p, enum kind kind, const struct slime_
 	return op;
 }
 
+/* Is B's memory B's own again, too? Then FAR. */
+enum watch { NEAR, FAR };
+
 /*
- * OP, broken off, has ended: now both memories belong to their owners again. A
+ * A transfer that was broken off has ended: the memory is its owner's again. A
  * receive at B still owns B's memory, so it is ended first.
  */
-static void check_quiet(struct pair *p, slime_op *other)
+static void check_quiet(struct pair *p, slime_op *other, enum watch watch)
 {
 	fill(p->a.mem, BIG, 3);
 	if (other) {
@@ -313,24 +316,24 @@ static void check_quiet(struct pair *p, slime_op *other)
 	p->b_asleep = false;
 	pair_linger(p, 100 * NS_PER_MS);
 	CHECK_FILLED(p->a.mem, BIG, 3);
-	CHECK_FILLED(p->b.mem, BIG, 4);
+	if (watch == FAR)
+		CHECK_FILLED(p->b.mem, BIG, 4);
+}
+
+static void still_works(struct pair *p)
+{
 	pair_ping(p, 10000);
 	CHECK_ENDS(p, start_write(&p->a, 0, 0, MIB), 0);
 	CHECK_ENDS(p, start_read(&p->a, 0, 0, MIB), 0);
 }
 
-/* Break off after AFTER_NS; B does not move meanwhile if ASLEEP. */
-static void break_off(struct pair *p, enum kind kind, int64_t after_ns, bool asleep)
+/* Cancel after AFTER_NS; it ends soon, with or without the peer's help. */
+static void cancel_after(struct pair *p, slime_op *op, int64_t after_ns)
 {
-	slime_op *op, *other;
-	int64_t began;
+	int64_t began = now_ns();
 	int rc;
 
-	fill(p->a.mem, BIG, 1);
-	fill(p->b.mem, BIG, 2);
-	p->b_asleep = asleep;
-	op = start_large(p, kind, NULL, &other);
-	for (int64_t end = now_ns() + after_ns; now_ns() < end;)
+	while (now_ns() < began + after_ns)
 		pair_drive(p);
 	slime_op_cancel(op);
 	began = now_ns();
@@ -338,15 +341,22 @@ static void break_off(struct pair *p, enum kind kind, int64_t after_ns, bool asl
 	if (rc && rc != -ECANCELED)
 		CHECK_RC(rc, -ECANCELED);
 	CHECK(now_ns() - began < 500 * NS_PER_MS + slack_ns());
-	check_quiet(p, other);
 }
 
 static void cancel_leaves_memory_quiet(enum kind kind)
 {
 	struct pair *p = pair_create(&(struct pair_opts){.len = BIG});
 
-	for (int64_t i = 0; i < 4; i++)
-		break_off(p, kind, i * i * NS_PER_MS / 2, false);
+	for (int64_t i = 0; i < 4; i++) {
+		slime_op *op, *other;
+
+		fill(p->a.mem, BIG, 1);
+		fill(p->b.mem, BIG, 2);
+		op = start_large(p, kind, NULL, &other);
+		cancel_after(p, op, i * i * NS_PER_MS / 2);
+		check_quiet(p, other, FAR);
+		still_works(p);
+	}
 	pair_destroy(p);
 }
 
@@ -370,35 +380,67 @@ static void cancelled_recv_leaves_memory_quiet(void)
 	cancel_leaves_memory_quiet(RECV);
 }
 
-/* The peer answers nothing, so that all of the transfer is under way when it is cancelled. */
-static void cancel_does_not_need_the_peer(void)
+/* B sleeps while all of a transfer is under way and is broken off by HOW's deadline, or cancelled. */
+static void break_off_asleep(enum kind kind, const struct slime_submit *how, enum watch watch)
 {
 	struct pair *p = pair_create(&(struct pair_opts){.len = BIG, .b_manual = true});
+	int64_t began = now_ns();
+	slime_op *op, *other;
+	int rc;
 
-	for (int kind = 0; kind < N_KINDS; kind++)
-		break_off(p, (enum kind)kind, 2 * NS_PER_MS, true);
+	fill(p->a.mem, BIG, 1);
+	fill(p->b.mem, BIG, 2);
+	p->b_asleep = true;
+	op = start_large(p, kind, how, &other);
+	if (how) {
+		began = now_ns();
+		rc = pair_finish(p, op, NULL);
+		if (over("tcp") || rc)
+			CHECK_RC(rc, -ETIME);
+		CHECK(now_ns() - began < how->timeout_ns + 500 * NS_PER_MS + slack_ns());
+	} else {
+		cancel_after(p, op, 2 * NS_PER_MS);
+	}
+	check_quiet(p, other, watch);
 	pair_destroy(p);
+}
+
+static void cancel_does_not_need_the_peer(void)
+{
+	for (int kind = 0; kind < N_KINDS; kind++)
+		break_off_asleep((enum kind)kind, NULL, NEAR);
 }
 
 static void deadline_does_not_need_the_peer(void)
 {
+	for (int kind = 0; kind < N_KINDS; kind++)
+		break_off_asleep((enum kind)kind, &soon, NEAR);
+}
+
+/* What was under way when the write ended must not reach the peer's memory when the peer wakes. */
+static void a_cancelled_write_does_not_come_later(void)
+{
+	break_off_asleep(WRITE, NULL, FAR);
+}
+
+static void a_write_past_its_deadline_does_not_come_later(void)
+{
+	break_off_asleep(WRITE, &soon, FAR);
+}
+
+/* What breaking off costs is the library's: a lane that is reset is connected anew. */
+static void the_endpoint_works_after_a_transfer_is_broken_off(void)
+{
 	struct pair *p = pair_create(&(struct pair_opts){.len = BIG, .b_manual = true});
 
 	for (int kind = 0; kind < N_KINDS; kind++) {
-		int64_t began = now_ns();
 		slime_op *op, *other;
-		int rc;
 
-		fill(p->a.mem, BIG, 1);
-		fill(p->b.mem, BIG, 2);
 		p->b_asleep = true;
-		began = now_ns();
-		op = start_large(p, (enum kind)kind, &soon, &other);
-		rc = pair_finish(p, op, NULL);
-		if (over("tcp") || rc)
-			CHECK_RC(rc, -ETIME);
-		CHECK(now_ns() - began < soon.timeout_ns + 500 * NS_PER_MS + slack_ns());
-		check_quiet(p, other);
+		op = start_large(p, (enum kind)kind, NULL, &other);
+		cancel_after(p, op, 2 * NS_PER_MS);
+		check_quiet(p, other, NEAR);
+		still_works(p);
 	}
 	pair_destroy(p);
 }
@@ -446,6 +488,11 @@ const struct contract_case end_cases[] = {
     {"cancelled_recv_leaves_memory_quiet", cancelled_recv_leaves_memory_quiet, IN_MEMORY},
     {"cancel_does_not_need_the_peer", cancel_does_not_need_the_peer, IN_MEMORY},
     {"deadline_does_not_need_the_peer", deadline_does_not_need_the_peer, IN_MEMORY},
+    {"a_cancelled_write_does_not_come_later", a_cancelled_write_does_not_come_later, IN_MEMORY},
+    {"a_write_past_its_deadline_does_not_come_later",
+     a_write_past_its_deadline_does_not_come_later, IN_MEMORY},
+    {"the_endpoint_works_after_a_transfer_is_broken_off",
+     the_endpoint_works_after_a_transfer_is_broken_off, IN_MEMORY},
     {"cancel_races_with_completion", cancel_races_with_completion, IN_ALL},
     {0},
 };

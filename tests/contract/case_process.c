@@ -190,10 +190,10 @@ static void peer_killed_at_any_moment(void)
 static void other_connections_survive_a_killed_peer(void)
 {
 	struct peer *peer = start(0), *other = start(0);
-	slime_op *recv = start_recv(&other->near, 0, 64);
+	slime_op *recv = start_recv(&other->near, 0, 64), *lost = start_recv(&peer->near, 0, 64);
 
 	peer_signal(peer, SIGKILL);
-	CHECK_RC(peer_finish(peer, start_recv(&peer->near, 0, 64), NULL), -ECONNRESET);
+	CHECK_RC(peer_finish(peer, lost, NULL), -ECONNRESET);
 	CHECK_OK(peer_ask(other, PEER_SEND, 0, 64, 0, NULL));
 	CHECK_OK(peer_finish(other, recv, NULL));
 	far_wait(other, 0, 64);

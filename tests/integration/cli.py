@@ -14,11 +14,12 @@ import pytest
 
 BIN = Path(os.environ["DLSLIME_BIN"]) / "dlslime"
 DEADLINE_S = 60
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def run(*args, timeout=DEADLINE_S, **kwargs):
     """Run dlslime to its end; its output is text."""
-    return subprocess.run([BIN, *args], capture_output=True, text=True, timeout=timeout, **kwargs)
+    return subprocess.run([BIN, *args], capture_output=True, timeout=timeout, **TEXT, **kwargs)
 
 
 def failed(done, status=1):
@@ -51,9 +52,10 @@ class Process:
 
     def __init__(self, *args, **kwargs):
         self.popen = subprocess.Popen(
-            [BIN, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, **kwargs
+            [BIN, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **kwargs
         )
         self.pid = self.popen.pid
+        self.ahead = {self.popen.stdout: b"", self.popen.stderr: b""}
 
     def __enter__(self):
         return self
@@ -64,11 +66,19 @@ class Process:
             self.popen.send_signal(signal.SIGCONT)
         self.popen.communicate()
 
-    def line(self, timeout=DEADLINE_S):
-        """The next line of its output."""
-        ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
-        assert ready, f"no line within {timeout} s"
-        return self.popen.stdout.readline().rstrip("\n")
+    def line(self, stream="stdout", timeout=DEADLINE_S):
+        """The next line of its output, or what there is of it at its end."""
+        pipe = getattr(self.popen, stream)
+        until = time.monotonic() + timeout
+        while b"\n" not in self.ahead[pipe]:
+            ready, _, _ = select.select([pipe], [], [], max(0, until - time.monotonic()))
+            assert ready, f"no line within {timeout} s"
+            more = os.read(pipe.fileno(), 65536)
+            if not more:
+                break
+            self.ahead[pipe] += more
+        line, _, self.ahead[pipe] = self.ahead[pipe].partition(b"\n")
+        return line.decode(**TEXT)
 
     def signal(self, number):
         self.popen.send_signal(number)
@@ -82,6 +92,8 @@ class Process:
     def done(self, timeout=DEADLINE_S):
         """Wait for its end; as run()."""
         out, err = self.popen.communicate(timeout=timeout)
+        out = (self.ahead[self.popen.stdout] + out).decode(**TEXT)
+        err = (self.ahead[self.popen.stderr] + err).decode(**TEXT)
         return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, out, err)
 
 

@@ -70,14 +70,15 @@ def test_a_copy_is_the_file(source, target, transport, size):
 
 
 @pytest.mark.parametrize(
-    "name", ["with space", "-dash", "umlaut-\u00e4\u20ac", "100%", "a'b\"c$d", "new\nline", "x" * 255, b"\xff\xfe"]
+    "name", ["with space", "-dash", "umlaut-\u00e4\u20ac", "100%", "a'b\"c$d", "new\nline", "x" * 255, b"\xff\xfe"],
+    ids=["space", "dash", "utf-8", "percent", "quotes", "newline", "long", "not-utf-8"],
 )
 def test_names_come_through(source, target, name):
     name = os.fsencode(name)
     path = os.path.join(os.fsencode(source), name)
     make(path, 1000)
     with Process("serve", "--bind", "127.0.0.1", "--", path) as server:
-        ticket = server.popen.stdout.readline().split()[0]
+        ticket = server.line().split()[0]
         done = get(ticket, "-o", target)
         assert done.returncode == 0, done.stderr
         assert os.listdir(os.fsencode(target)) == [name]
@@ -167,7 +168,11 @@ def test_a_wrong_secret_gets_nothing(source, target):
         assert get(ticket, "-o", target).returncode == 0
 
 
-@pytest.mark.parametrize("noise", [b"GET / HTTP/1.0\r\n\r\n" + bytes(30), bytes(24), b"DLSGET0", b"\xff" * 100])
+@pytest.mark.parametrize(
+    "noise",
+    [b"GET / HTTP/1.0\r\n\r\n" + bytes(30), bytes(24), b"DLSGET0", b"\xff" * 100],
+    ids=["http", "zeroes", "half-a-hello", "ones"],
+)
 def test_strangers_do_not_disturb(source, target, noise):
     path = make(source / "file", MIB)
     server, (ticket,) = file_server(path)
@@ -182,16 +187,16 @@ def test_strangers_do_not_disturb(source, target, noise):
         assert server.popen.poll() is None
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        b"\xff\xff\xff\xff",
-        b"\0\0\0\0",
-        b"\x05\0\0\0\x02\xff\xff\xff\xff",
-        b"\x01\0\0\0\x09",
-        b"\x03\0\0\0\x02\0\0",
-    ],
-)
+NONSENSE = {
+    "frame-of-4-gib": b"\xff\xff\xff\xff",
+    "empty-frame": b"\0\0\0\0",
+    "question-cut-off": b"\x03\0\0\0\x02\0\0",
+    "question-with-a-lie": b"\x05\0\0\0\x02\xff\xff\xff\xff",
+    "unknown-message": b"\x01\0\0\0\x63",
+}
+
+
+@pytest.mark.parametrize("noise", NONSENSE.values(), ids=NONSENSE.keys())
 def test_a_reader_with_a_ticket_that_talks_nonsense_loses_only_its_own_connection(source, target, noise):
     path = make(source / "file", MIB)
     server, (ticket,) = file_server(path)
@@ -375,8 +380,7 @@ def test_a_server_that_freezes_for_a_while_only_delays_it(big, target):
         server.stop()
         reader.signal(signal.SIGCONT)
         # the message that it tries again
-        line = reader.popen.stderr.readline()
-        assert "trying again" in line
+        assert "trying again" in reader.line("stderr")
         server.signal(signal.SIGCONT)
         done = reader.done()
         assert done.returncode == 0, done.stderr

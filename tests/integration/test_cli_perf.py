@@ -231,19 +231,19 @@ def closed_by_peer(s):
         return True
 
 
-@pytest.mark.parametrize(
-    "noise",
-    [
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"DLSPERF2",
-        b"\0" * 100,
-        b"DLSPERF1" + b"\xff" * 64,  # a frame of 4 GiB
-        b"DLSPERF1" + b"\0\0\0\0",  # of nothing
-        b"DLSPERF1" + b"\x05\0\0\0\x02abcd",  # a wish that is cut off
-        b"DLSPERF1" + b"\x01\0\0\0\x63",  # a message that does not exist
-        b"DLSPERF1" + b"\x01\x10\0\0\x02" + bytes(4096),  # a wish of zeroes
-    ],
-)
+NOISE = {
+    "http": b"GET / HTTP/1.1\r\n\r\n",
+    "another-version": b"DLSPERF2",
+    "zeroes": b"\0" * 100,
+    "frame-of-4-gib": b"DLSPERF1" + b"\xff" * 64,
+    "empty-frame": b"DLSPERF1" + b"\0\0\0\0",
+    "wish-cut-off": b"DLSPERF1" + b"\x05\0\0\0\x02abcd",
+    "unknown-message": b"DLSPERF1" + b"\x01\0\0\0\x63",
+    "wish-of-zeroes": b"DLSPERF1" + b"\x01\x10\0\0\x02" + bytes(4096),
+}
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE.keys())
 def test_strangers_lose_their_connection_and_nobody_else(noise):
     server, address = perf_server()
     with server:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A connection's life. The side with the lower id dials, and has the last word
- * (see the table at enum shm_state); the other knocks, so that each side knows
- * that it is waited for. Each side checks by itself whether it may read the
+ * (see the table at enum shm_state); the other knocks, and leaves that socket
+ * open until it is dialled, so that each side knows that it is waited for, and
+ * when that is over. Each side checks by itself whether it may read the
  * other's memory, by reading a nonce there.
  *
  * The control socket stays for memfds and bells, and its end tells that the
@@ -173,6 +174,16 @@ static void hang_up_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	conn->fd = -1;
 }
 
+/* Who knocked, with FD, need not wait for us there any more; -1: or never did. */
+static void set_knock_locked(struct sl_conn *conn, int fd) SL_REQUIRES(conn->lock)
+{
+	if (conn->knock_fd >= 0) {
+		(void)shutdown(conn->knock_fd, SHUT_RDWR);
+		(void)close(conn->knock_fd);
+	}
+	conn->knock_fd = fd;
+}
+
 void sl_shm_fail_locked(struct sl_conn *conn, int status)
 {
 	int none = 0;
@@ -196,11 +207,14 @@ static int refuse_locked(struct sl_conn *conn, const struct slime_error *why, co
 {
 	struct shm_msg msg = {.type = SHM_REFUSE, .status = why->code};
 
-	if (tell && conn->fd >= 0) {
+	if (tell)
 		(void)snprintf(msg.text, sizeof(msg.text), "%s", tell);
+	if (tell && conn->fd >= 0)
 		(void)sl_shm_say(conn->fd, &msg, NULL);
-	}
+	if (tell && conn->knock_fd >= 0)
+		(void)sl_shm_say(conn->knock_fd, &msg, NULL);
 	hang_up_locked(conn);
+	set_knock_locked(conn, -1);
 	sl_shm_close_fds(conn->parked_fds);
 	set_redial_locked(conn, false);
 	conn->refusal = *why;
@@ -221,6 +235,7 @@ int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, stru
 		return sl_fail(err, -ENOMEM, "no memory for a connection");
 	conn->dom = dom;
 	conn->fd = -1;
+	conn->knock_fd = -1;
 	conn->parked_fds[0] = conn->parked_fds[1] = -1;
 	atomic_init(&conn->gate, SHM_GATE_SHUT);
 	atomic_init(&conn->refs, 1);
@@ -399,10 +414,22 @@ static int say_hello_locked(struct sl_conn *conn, int fd, pid_t pid, struct slim
 	return adopt_locked(conn, fd, pid, err);
 }
 
-/* Dial the peer, or knock. The next state, or the refusal's code. */
+static int knock_locked(struct sl_conn *conn, int fd, pid_t pid, struct slime_error *err)
+    SL_REQUIRES(conn->lock)
+{
+	struct shm_msg msg = {.type = SHM_KNOCK};
+	int rc;
+
+	name_both(conn, &msg);
+	rc = sl_shm_say(fd, &msg, NULL);
+	if (rc)
+		return sl_fail(err, rc, "cannot talk to the peer: %s", strerror(-rc));
+	return adopt_locked(conn, fd, pid, err);
+}
+
+/* Dial the peer, or knock. 0, or the refusal's code. */
 static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 {
-	struct shm_msg knock = {.type = SHM_KNOCK};
 	struct slime_error why = {0};
 	bool first = we_dial(conn);
 	pid_t pid;
@@ -414,18 +441,11 @@ static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 		return 0;
 	if (fd < 0)
 		return refuse_locked(conn, &why, NULL);
-	if (first) {
-		rc = say_hello_locked(conn, fd, pid, &why);
-		if (!rc)
-			return 0;
-	} else {
-		name_both(conn, &knock);
-		rc = sl_shm_say(fd, &knock, NULL);
-		if (rc)
-			(void)sl_fail(&why, rc, "cannot talk to the peer: %s", strerror(-rc));
-	}
+	rc = first ? say_hello_locked(conn, fd, pid, &why) : knock_locked(conn, fd, pid, &why);
+	if (!rc)
+		return 0;
 	(void)close(fd);
-	return rc ? refuse_locked(conn, &why, NULL) : 0;
+	return refuse_locked(conn, &why, NULL);
 }
 
 /* Map the peer's table of regions; if that fails, refuses on both sides. */
@@ -480,6 +500,7 @@ static int open_locked(struct sl_conn *conn, bool cma) SL_REQUIRES(conn->lock)
 		(void)sl_fail(&why, -ENOMEM, "no memory for a peer");
 		return refuse_locked(conn, &why, why.text);
 	}
+	set_knock_locked(conn, -1);
 	conn->cma_pid = cma ? conn->cred_pid : 0;
 	set_state_locked(conn, SHM_OPEN);
 	atomic_fetch_and(&conn->gate, ~(uint32_t)SHM_GATE_SHUT);
@@ -568,7 +589,6 @@ static void lost_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->lock)
 		hang_up_locked(conn);
 		sl_shm_close_fds(conn->parked_fds);
 		set_state_locked(conn, SHM_NEW);
-		conn->knocked = false;
 		break;
 	default:
 		(void)sl_fail(&why, rc == -EPROTO ? rc : -ECONNREFUSED, "%s",
@@ -619,6 +639,7 @@ static bool take_hello_locked(struct sl_conn *conn, int fd, pid_t pid, const str
 		return false;
 	if (state == SHM_WAITING && !from_peer(conn, msg))
 		return false;
+	hang_up_locked(conn); /* where we knocked */
 	if (adopt_locked(conn, fd, pid, &err))
 		return false;
 	memcpy(conn->parked_fds, fds, sizeof(conn->parked_fds));
@@ -629,6 +650,17 @@ static bool take_hello_locked(struct sl_conn *conn, int fd, pid_t pid, const str
 		conn->hello = *msg;
 		set_state_locked(conn, SHM_PARKED);
 	}
+	return true;
+}
+
+static bool take_knock_locked(struct sl_conn *conn, int fd) SL_REQUIRES(conn->lock)
+{
+	int state = atomic_load(&conn->state);
+
+	if (conn->closed || state == SHM_OPEN || state == SHM_REFUSED)
+		return false;
+	(void)epoll_ctl(conn->dom->epfd, EPOLL_CTL_DEL, fd, NULL);
+	set_knock_locked(conn, fd);
 	return true;
 }
 
@@ -644,7 +676,7 @@ bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *m
 		return false;
 	sl_lock_take(&conn->lock);
 	if (msg->type == SHM_KNOCK)
-		conn->knocked = true;
+		taken = fds[0] < 0 && take_knock_locked(conn, fd);
 	else
 		taken = take_hello_locked(conn, fd, pid, msg, fds);
 	sl_lock_drop(&conn->lock);
@@ -730,7 +762,7 @@ int sl_shm_conn_ready(struct sl_conn *conn, struct slime_error *err)
 		rc = SL_CONN_CALLED;
 		break;
 	case SHM_NEW:
-		rc = conn->knocked ? SL_CONN_CALLED : SL_CONN_WAITING;
+		rc = conn->knock_fd >= 0 ? SL_CONN_CALLED : SL_CONN_WAITING;
 		break;
 	case SHM_REFUSED:
 		rc = sl_fail(err, conn->refusal.code, "%s", conn->refusal.text);

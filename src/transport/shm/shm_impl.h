@@ -139,7 +139,7 @@ struct sl_conn {
 
 	/* Guards all below. */
 	struct sl_lock lock;
-	bool knocked;  /* the peer's connect() was called */
+	int knock_fd;  /* the peer waits here for us to dial; -1: it does not */
 	bool redial;
 	bool closed;   /* by us */
 	bool gone;     /* the peer, or it talks nonsense: nothing of it can be waited for */
@@ -340,7 +340,7 @@ void sl_shm_message_locked(struct sl_conn *conn, struct sl_op *op) SL_REQUIRES(c
 /* OP, if it is one of ours, is to end with STOP. */
 void sl_shm_unmessage_locked(struct sl_conn *conn, struct sl_op *op, int stop)
     SL_REQUIRES(conn->lock);
-/* Send what can be sent; BUDGET bytes for an op at most. Returns how many ended. */
+/* Send what can be sent, about BUDGET bytes; how many ops ended. The caller counts CONN. */
 int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget);
 /* Receives that the peer has filled; announce more. 0 or -EPROTO. */
 int sl_shm_take_fills_locked(struct sl_conn *conn, struct sl_op_queue *done)

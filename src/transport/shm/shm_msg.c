@@ -283,7 +283,6 @@ int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget)
 		return 0;
 	}
 	conn->sending = true;
-	sl_shm_conn_ref(conn); /* the last op may be done, and with it all other reasons to be */
 	while (conn->sends.head && step_locked(conn, &budget, &n))
 		;
 	conn->sending = false;
@@ -292,6 +291,5 @@ int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget)
 	if (halted)
 		sl_shm_kick(conn->dom);
 	sl_lock_drop(&conn->lock);
-	sl_shm_conn_unref(conn);
 	return n;
 }

@@ -261,23 +261,33 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op)
 	return rc;
 }
 
-int sl_shm_submit(struct sl_conn *conn, struct sl_op *op)
+static int submit_message(struct sl_conn *conn, struct sl_op *op)
 {
+	bool send = op->code == SL_OP_SEND;
 	int rc;
 
+	sl_lock_take(&conn->lock);
+	rc = refusal_locked(conn);
+	if (!rc)
+		sl_shm_message_locked(conn, op);
+	if (!rc && send)
+		sl_shm_conn_ref(conn); /* once OP is done, there may be no other reason for it to be */
+	sl_lock_drop(&conn->lock);
+	if (!rc && send) {
+		(void)sl_shm_pump_sends(conn, UINT64_MAX);
+		sl_shm_conn_unref(conn);
+	}
+	return rc;
+}
+
+int sl_shm_submit(struct sl_conn *conn, struct sl_op *op)
+{
 	switch (op->code) {
 	case SL_OP_RECV_IMM:
 		return submit_recv_imm(conn, op);
 	case SL_OP_SEND:
 	case SL_OP_RECV:
-		sl_lock_take(&conn->lock);
-		rc = refusal_locked(conn);
-		if (!rc)
-			sl_shm_message_locked(conn, op);
-		sl_lock_drop(&conn->lock);
-		if (!rc && op->code == SL_OP_SEND)
-			(void)sl_shm_pump_sends(conn, UINT64_MAX);
-		return rc;
+		return submit_message(conn, op);
 	default:
 		return submit_one_sided(conn, op);
 	}

@@ -23,7 +23,7 @@
 enum { READ_ROUNDS = 32, SCATTER = 32, CREDITS_MAX = 1 << 20, STOPPING = 1 };
 
 /* How long the peer may take to let go of a transfer before the connection is reset. */
-static const int64_t grace_ns = 3 * SL_NS_PER_MS;
+static const int64_t grace_ns = 2500 * SL_NS_PER_US;
 
 /* Stands for a read that is over for its submitter, but not on the wire. */
 static struct sl_op sunk = {.code = SL_OP_READ};
@@ -168,6 +168,7 @@ static bool frame_write(struct tcp_ask *a, const struct sl_op *op)
 		put_head(a, TCP_WRITE, imm ? TCP_LAST | TCP_BARE | TCP_IMM : TCP_LAST | TCP_BARE,
 		         imm ? op->imm : 0, op->imm_bytes);
 	a->cut = false;
+	a->started = true;
 	return true;
 }
 
@@ -177,9 +178,12 @@ static bool frame_send(struct tcp_ask *a, const struct sl_op *op)
 
 	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN))
 		return false;
-	put_head(a, TCP_SEND, fits ? 0 : TCP_TOO_LONG, (uint32_t)op->priv[0], fits ? op->bytes : 0);
+	put_head(a, TCP_SEND, (fits ? 0u : TCP_TOO_LONG) | (a->again_due ? TCP_AGAIN : 0u),
+	         (uint32_t)op->priv[0], fits ? op->bytes : 0);
 	if (fits)
 		tcp_batch_ref(&a->out, op->iov->addr, op->bytes);
+	a->again_due = false;
+	a->started = true;
 	return true;
 }
 
@@ -214,8 +218,11 @@ static void frame_some(struct tcp_ask *a)
 	while (a->sent != tail && a->out.total < TCP_CHUNK) {
 		struct tcp_slot *slot = slot_at(a, a->sent);
 		struct sl_op *op = atomic_load_explicit(&slot->op, memory_order_relaxed);
+		bool all = !op || frame_op(a, op);
 
-		if (op && !frame_op(a, op))
+		if (a->started && slot->seq == UINT64_MAX)
+			slot->seq = a->next_seq++;
+		if (!all)
 			break;
 		atomic_store_explicit(&slot->end, a->queued + a->out.total, memory_order_release);
 		a->sent++;
@@ -231,6 +238,7 @@ static void enqueue_locked(struct tcp_ask *a, struct sl_op *op)
 	uint64_t tail = atomic_load_explicit(&a->tail, memory_order_relaxed);
 	struct tcp_slot *slot = slot_at(a, tail);
 
+	slot->seq = UINT64_MAX;
 	atomic_store_explicit(&slot->end, UINT64_MAX, memory_order_relaxed);
 	atomic_store_explicit(&slot->op, op, memory_order_relaxed);
 	atomic_store_explicit(&a->tail, tail + 1, memory_order_release);
@@ -244,9 +252,19 @@ static bool ring_full(struct tcp_ask *a)
 	       a->mask;
 }
 
-/* Sends go with the peer's receives, both in order. */
+/* Sends go with the peer's receives, both in order; those sent in vain go first, when all are back. */
 static void match_sends_locked(struct tcp_ask *a)
 {
+	if (a->again.head) {
+		if (a->sends_out)
+			return;
+		a->again.tail->next = a->sends.head;
+		if (!a->sends.head)
+			a->sends.tail = a->again.tail;
+		a->sends.head = a->again.head;
+		a->again = (struct sl_op_queue){0};
+		a->again_due = true;
+	}
 	while (a->sends.head && a->ncredit && !ring_full(a)) {
 		struct tcp_credit *credit = &a->credit[a->credit_head];
 		struct sl_op *op = sl_op_pop(&a->sends);
@@ -255,6 +273,7 @@ static void match_sends_locked(struct tcp_ask *a)
 		op->priv[1] = credit->len;
 		a->credit_head = (a->credit_head + 1) % a->credit_cap;
 		a->ncredit--;
+		a->sends_out++;
 		enqueue_locked(a, op);
 	}
 }
@@ -293,7 +312,7 @@ static int usable_locked(struct sl_conn *conn)
 		return -ECANCELED;
 	if (atomic_load_explicit(&conn->broken, memory_order_relaxed))
 		return -ECONNRESET;
-	return conn->ask.up ? 0 : -ENOTCONN;
+	return conn->was_ready || conn->ask.up ? 0 : -ENOTCONN;
 }
 
 static void submit_recv_locked(struct tcp_ask *a, struct sl_op *op)
@@ -400,6 +419,8 @@ static bool stop_slot_locked(struct sl_conn *conn, uint64_t i, struct sl_op *op)
 
 	if (i >= a->sent && !partly) { /* nothing of it was framed */
 		atomic_store_explicit(&slot_at(a, i)->op, NULL, memory_order_relaxed);
+		if (op->code == SL_OP_SEND)
+			a->sends_out--;
 		if (op->code == SL_OP_SEND && a->ncredit < a->credit_cap) {
 			a->credit_head = (a->credit_head + a->credit_cap - 1) % a->credit_cap;
 			a->credit[a->credit_head] =
@@ -430,7 +451,8 @@ static bool stop_queued_locked(struct sl_conn *conn, struct sl_op *op)
 		stop_recv_locked(conn, op, after);
 		return true;
 	}
-	return sl_op_take_stopped(&a->sends, op) || sl_op_take_stopped(&conn->imm_recvs, op);
+	return sl_op_take_stopped(&a->sends, op) || sl_op_take_stopped(&a->again, op) ||
+	       sl_op_take_stopped(&conn->imm_recvs, op);
 }
 
 void tcp_cancel(struct sl_conn *conn, struct sl_op *op)
@@ -472,6 +494,7 @@ static void take_queues_locked(struct sl_conn *conn, struct sl_op_queue *out)
 	for (struct sl_op *op = a->recvs.head; op; op = op->next)
 		tcp_serve_forget(conn, op);
 	a->announce = NULL;
+	move_all(&a->again, out);
 	move_all(&a->sends, out);
 	move_all(&a->recvs, out);
 	move_all(&conn->imm_recvs, out);
@@ -510,6 +533,120 @@ void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
 	a->head = a->tail;
 	tcp_batch_reset(&a->out);
 	sl_lock_drop(&conn->lock);
+}
+
+/* What becomes of the op in SLOT when the ring is gone through: true: it stays. */
+typedef bool tcp_keep_fn(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op, const void *arg,
+                         struct sl_op_queue *over);
+
+/* Close the ring up over what does not stay, and begin anew with what does. */
+static void sift_locked(struct tcp_ask *a, tcp_keep_fn *keep, const void *arg, struct sl_op_queue *over)
+{
+	uint64_t to = a->head;
+
+	for (uint64_t i = a->head; i != a->tail; i++) {
+		struct tcp_slot *slot = slot_at(a, i);
+		struct sl_op *op = atomic_load_explicit(&slot->op, memory_order_relaxed);
+
+		if (!op || op == &sunk || !keep(a, slot, op, arg, over))
+			continue;
+		slot_at(a, to)->seq = slot->seq;
+		atomic_store_explicit(&slot_at(a, to)->op, op, memory_order_relaxed);
+		atomic_store_explicit(&slot_at(a, to)->end, UINT64_MAX, memory_order_relaxed);
+		to++;
+	}
+	atomic_store_explicit(&a->tail, to, memory_order_release);
+	a->sent = a->head;
+}
+
+static bool keep_running(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op, const void *arg,
+                         struct sl_op_queue *over)
+{
+	(void)slot;
+	(void)arg;
+	if (op->priv[3] != STOPPING)
+		return true;
+	if (op->code == SL_OP_SEND)
+		a->sends_out--;
+	sl_op_push(over, op);
+	return false;
+}
+
+void tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over)
+{
+	struct tcp_ask *a = &conn->ask;
+
+	sl_lock_take(&conn->lock);
+	sift_locked(a, keep_running, NULL, over);
+	tcp_batch_reset(&a->out);
+	a->queued = a->gone;
+	a->iov = 0;
+	a->cur = (struct tcp_cursor){0};
+	a->started = a->cut = a->blocked = a->ping_due = false;
+	a->stopping = 0;
+	a->announce = a->recvs.head;
+	a->nunrecv = 0;
+	memset(&a->rx, 0, sizeof(a->rx));
+	sl_lock_drop(&conn->lock);
+}
+
+/* How transfer SEQ, which the peer has ended, ended: its answer was lost. */
+static int lost_status(const struct tcp_answer *answer, uint64_t seq)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (uint32_t i = 0; i < answer->nfailures; i++) {
+		if (answer->failure[i].seq == seq)
+			return (int)answer->failure[i].status;
+		if (answer->failure[i].seq < oldest)
+			oldest = answer->failure[i].seq;
+	}
+	/* more failed than the peer remembers: this one may be among them */
+	return answer->nfailures == TCP_FAILURES && seq < oldest ? -EREMOTEIO : 0;
+}
+
+/* What the peer has ended is over, but for reads, whose data was lost: they are asked anew. */
+static bool keep_open(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op, const void *arg,
+                      struct sl_op_queue *over)
+{
+	const struct tcp_answer *answer = arg;
+	bool ended = slot->seq < answer->ended;
+	int status = ended ? lost_status(answer, slot->seq) : 0;
+
+	slot->seq = UINT64_MAX;
+	if (!ended || op->code == SL_OP_READ)
+		return true;
+	if (op->code == SL_OP_SEND)
+		a->sends_out--;
+	if (op->code == SL_OP_SEND && status == -ECANCELED) {
+		sl_op_push(&a->again, op);
+		return false;
+	}
+	op->priv[2] = (uint64_t)(int64_t)status;
+	sl_op_push(over, op);
+	return false;
+}
+
+int tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer)
+{
+	struct tcp_ask *a = &conn->ask;
+	struct sl_op_queue over = {0};
+	struct sl_op *op;
+	bool sane;
+
+	sl_lock_take(&conn->lock);
+	sane = answer->ended <= a->next_seq;
+	if (sane) {
+		sift_locked(a, keep_open, answer, &over);
+		a->next_seq = answer->ended;
+	}
+	sl_lock_drop(&conn->lock);
+	while ((op = sl_op_pop(&over))) {
+		int status = (int)(int64_t)op->priv[2];
+
+		sl_op_done(op, status, status ? 0 : op->bytes, 0);
+	}
+	return sane ? 0 : -EPROTO;
 }
 
 /*
@@ -596,6 +733,23 @@ static bool all_gone(struct sl_conn *conn)
 	return gone;
 }
 
+/* A send is back. True: it is not over, the receive that it was for is. */
+static bool sent_in_vain(struct sl_conn *conn, struct sl_op *op, int status)
+{
+	struct tcp_ask *a = &conn->ask;
+	bool vain;
+
+	sl_lock_take(&conn->lock);
+	a->sends_out--;
+	vain = status == -ECANCELED && !sl_op_stop(op) && !conn->closed;
+	if (vain)
+		sl_op_push(&a->again, op);
+	if (a->again.head && !a->sends_out && !a->blocked)
+		tcp_ask_push_locked(conn);
+	sl_lock_drop(&conn->lock);
+	return vain;
+}
+
 static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t bytes)
 {
 	struct tcp_ask *a = &conn->ask;
@@ -612,6 +766,8 @@ static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t b
 	if (op->priv[3] == STOPPING && --a->stopping == 0 && !conn->closed)
 		conn->stop_by = SL_NEVER;
 	stop = sl_op_stop(op);
+	if (op->code == SL_OP_SEND && sent_in_vain(conn, op, status))
+		return 0;
 	sl_op_done(op, status == -ECANCELED && stop ? stop : status, bytes, 0);
 	return 0;
 }

@@ -25,6 +25,8 @@
 
 static const int64_t dial_ns = 2 * SL_NS_PER_S;
 static const int64_t close_ns = SL_NS_PER_S;
+/* What a live peer may still do with a socket that was reset: finish one recv(). */
+static const int64_t quiet_ns = SL_NS_PER_MS;
 
 static void quick(int fd)
 {
@@ -46,7 +48,7 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, 
 	c->lane = opts->lane;
 	c->first = opts->first ? opts->first : c;
 	c->caller_fd = -1;
-	c->stop_by = SL_NEVER;
+	c->stop_by = c->lost_by = c->quiet_at = SL_NEVER;
 	c->ask.fd = (struct tcp_fd){.who = TCP_ASKER, .fd = -1, .events = UINT32_MAX, .owner = c};
 	c->serve.fd = (struct tcp_fd){.who = TCP_SERVER, .fd = -1, .events = UINT32_MAX, .owner = c};
 	sl_lock_init(&c->lock);
@@ -79,6 +81,10 @@ static int tcp_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct
 /* CONN will not come up: conn_ready() will say so. */
 static void fail_conn(struct sl_conn *c, int status, const char *what)
 {
+	if (c->was_ready) {
+		tcp_break(c, -ECONNRESET);
+		return;
+	}
 	if (c->failed)
 		return;
 	c->failed = sl_fail(&c->why, status, "%s", what);
@@ -146,7 +152,7 @@ static void greet(struct sl_conn *c)
 	uint8_t hello[TCP_HELLO_LEN];
 	ssize_t n;
 
-	tcp_put_hello(hello, &(struct tcp_hello){.to = c->peer, .from = c->me});
+	tcp_put_hello(hello, &(struct tcp_hello){.to = c->peer, .from = c->me, .resume = c->resuming});
 	n = send(c->ask.fd.fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n != (ssize_t)sizeof(hello)) {
 		dial_next(c, n < 0 ? -errno : -EIO);
@@ -157,13 +163,25 @@ static void greet(struct sl_conn *c)
 	tcp_watch(c->dom, &c->ask.fd, EPOLLIN);
 }
 
-static void asking_up(struct sl_conn *c)
+static void note_ready_locked(struct sl_conn *c)
+{
+	if (c->ask.state == ASK_UP && c->serve.fd.fd >= 0)
+		c->was_ready = true;
+}
+
+static void asking_up(struct sl_conn *c, const struct tcp_answer *answer)
 {
 	c->ask.state = ASK_UP;
 	c->alive_ns = sl_clock_ns();
 	c->ask.rx.at = c->ask.rx.n = 0;
+	if (c->resuming && tcp_ask_resume(c, answer)) {
+		tcp_break(c, -EPROTO);
+		return;
+	}
+	c->resuming = false;
 	sl_lock_take(&c->lock);
 	c->ask.up = true;
+	note_ready_locked(c);
 	tcp_ask_push_locked(c); /* what was submitted when the other half was up already */
 	sl_lock_drop(&c->lock);
 }
@@ -172,7 +190,7 @@ static void read_answer(struct sl_conn *c)
 {
 	ssize_t n = recv(c->ask.fd.fd, c->ask.rx.buf + c->ask.rx.n, TCP_ANSWER_LEN - c->ask.rx.n,
 	                 MSG_DONTWAIT);
-	int status;
+	struct tcp_answer answer;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -184,15 +202,16 @@ static void read_answer(struct sl_conn *c)
 	if (c->ask.rx.n < TCP_ANSWER_LEN)
 		return;
 	c->ask.rx.n = 0;
-	if (tcp_get_answer(c->ask.rx.buf, &status))
+	if (tcp_get_answer(c->ask.rx.buf, &answer))
 		dial_next(c, -EPROTO);
-	else if (status == -EACCES) /* another process has that address by now, or is it another host? */
+	else if (answer.status == -EACCES) /* another process has that address by now, or is it another host? */
 		dial_next(c, -ECONNREFUSED);
-	else if (status)
-		fail_conn(c, status, status == -EISCONN ? "the peer's endpoint has another peer"
-		                                        : "the peer refused the connection");
+	else if (answer.status == -EISCONN)
+		fail_conn(c, -ECONNREFUSED, "the peer's endpoint has another peer");
+	else if (answer.status)
+		fail_conn(c, answer.status, "the peer refused the connection");
 	else
-		asking_up(c);
+		asking_up(c, &answer);
 }
 
 void tcp_dial_event(struct sl_conn *c, uint32_t events)
@@ -216,13 +235,16 @@ void tcp_dial_event(struct sl_conn *c, uint32_t events)
  * The peer's call.
  */
 
-static void say(int fd, int status)
+static void say(int fd, int status, const struct tcp_serve *s)
 {
-	uint8_t answer[TCP_ANSWER_LEN];
+	struct tcp_answer answer = {.status = status};
+	uint8_t bytes[TCP_ANSWER_LEN];
 	ssize_t n;
 
-	tcp_put_answer(answer, status);
-	n = send(fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (s)
+		tcp_serve_ended(s, &answer);
+	tcp_put_answer(bytes, &answer);
+	n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)n; /* a fresh socket has room; who is gone does not need it */
 }
 
@@ -234,16 +256,22 @@ static bool same_name(const struct tcp_name *a, const struct tcp_name *b)
 static void serving_up(struct sl_conn *c, int fd)
 {
 	quick(fd);
-	say(fd, 0);
+	say(fd, 0, &c->serve);
 	c->serve.fd.fd = fd;
 	c->serve.fd.events = UINT32_MAX;
-	c->alive_ns = sl_clock_ns();
+	c->alive_ns = c->serve.looked_ns = sl_clock_ns();
+	c->lost_by = SL_NEVER;
+	sl_lock_take(&c->lock);
+	note_ready_locked(c);
+	sl_lock_drop(&c->lock);
 	tcp_watch(c->dom, &c->serve.fd, EPOLLIN);
 }
 
 /* What becomes of a call with the right secret: 0: taken or parked, else the answer. */
-static int take_call(struct sl_conn *c, int fd, const struct tcp_name *from)
+static int take_call(struct sl_conn *c, int fd, const struct tcp_hello *hello)
 {
+	const struct tcp_name *from = &hello->from;
+
 	bool closed;
 
 	sl_lock_take(&c->lock);
@@ -252,8 +280,14 @@ static int take_call(struct sl_conn *c, int fd, const struct tcp_name *from)
 	if (closed || c->failed || c->broken)
 		return -ECONNREFUSED;
 	if (c->connecting) {
-		if (!same_name(&c->peer, from) || c->serve.fd.fd >= 0)
+		if (!same_name(&c->peer, from) || hello->resume != c->was_ready)
 			return -EISCONN;
+		if (hello->resume) {
+			tcp_unwatch(c->dom, &c->serve.fd);
+			tcp_serve_reset(c);
+		} else if (c->serve.fd.fd >= 0) {
+			return -EISCONN;
+		}
 		serving_up(c, fd);
 		return 0;
 	}
@@ -283,9 +317,9 @@ void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g)
 	g->fd.fd = -1;
 	tcp_free_guest(dom, g);
 	if (c && sl_same_secret(c->me.secret, hello.to.secret, sizeof(c->me.secret)))
-		rc = take_call(c, fd, &hello.from);
+		rc = take_call(c, fd, &hello);
 	if (rc) {
-		say(fd, rc);
+		say(fd, rc, NULL);
 		(void)close(fd);
 	}
 }
@@ -300,6 +334,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 		return sl_fail(err, -EHOSTUNREACH, "the peer has published no address that leads to it from here");
 	c->connecting = true;
 	atomic_fetch_add(&c->dom->nconns, 1);
+	tcp_tick_by(c->dom, sl_clock_ns() + tcp_tick_ns(c->dom));
 	if (c->caller_fd >= 0) {
 		int fd = c->caller_fd;
 
@@ -307,7 +342,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 		if (same_name(&c->peer, &c->caller)) {
 			serving_up(c, fd);
 		} else {
-			say(fd, -EISCONN);
+			say(fd, -EISCONN, NULL);
 			(void)close(fd);
 		}
 	}
@@ -323,7 +358,7 @@ static int tcp_conn_ready(struct sl_conn *c, struct slime_error *err)
 		return sl_fail(err, c->failed, "%s", c->why.text);
 	if (c->broken)
 		return sl_fail(err, -ECONNRESET, "the peer hung up");
-	return c->ask.state == ASK_UP && c->serve.fd.fd >= 0 ? SL_CONN_READY : SL_CONN_WAITING;
+	return c->was_ready ? SL_CONN_READY : SL_CONN_WAITING;
 }
 
 static void tcp_conn_name(struct sl_conn *c, char *out, size_t cap)
@@ -355,7 +390,7 @@ void tcp_break(struct sl_conn *c, int status)
 
 	if (!c->connecting || c->tore)
 		return;
-	if (c->ask.state != ASK_UP || c->serve.fd.fd < 0) {
+	if (!c->was_ready) {
 		fail_conn(c, status, "the peer hung up while connecting");
 		return;
 	}
@@ -365,6 +400,8 @@ void tcp_break(struct sl_conn *c, int status)
 	sl_lock_drop(&c->lock);
 	hang_up(c, true);
 	tcp_ask_take_all(c, &ops);
+	while ((op = sl_op_pop(&c->quiet)))
+		sl_op_push(&ops, op);
 	while ((op = sl_op_pop(&ops))) {
 		int stop = sl_op_stop(op);
 
@@ -372,14 +409,63 @@ void tcp_break(struct sl_conn *c, int status)
 	}
 }
 
+void tcp_lost(struct sl_conn *c)
+{
+	if (!c->was_ready || c->tore) {
+		tcp_break(c, -ECONNRESET);
+		return;
+	}
+	tcp_unwatch(c->dom, &c->serve.fd);
+	c->lost_by = sl_clock_ns() + c->dom->peer_timeout_ns;
+	tcp_tick_by(c->dom, c->lost_by);
+}
+
+/*
+ * The peer has not let go of a transfer that was asked to stop: take the socket
+ * away from it, so that nothing more of the transfer can reach its memory, and
+ * dial anew for the others.
+ */
+static void reset_asking(struct sl_conn *c, int64_t now)
+{
+	struct linger at_once = {.l_onoff = 1};
+
+	sl_log(SLIME_LOG_INFO, "tcp: the peer at %s is slow to let go of a transfer that was stopped, dialling anew",
+	       c->name);
+	sl_lock_take(&c->lock);
+	c->ask.up = false;
+	(void)setsockopt(c->ask.fd.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_lock_drop(&c->lock);
+	tcp_ask_reset(c, &c->quiet);
+	c->stop_by = SL_NEVER;
+	c->quiet_at = now + quiet_ns;
+	tcp_tick_by(c->dom, c->quiet_at);
+	c->resuming = true;
+	c->ask.addr = 0;
+	dial(c, 0);
+}
+
+static void end_quiet(struct sl_conn *c)
+{
+	struct sl_op *op;
+
+	c->quiet_at = SL_NEVER;
+	while ((op = sl_op_pop(&c->quiet)))
+		sl_op_done(op, sl_op_stop(op), 0, 0);
+}
+
 /* Called again and again until nothing is left to say. */
 static void close_step(struct sl_conn *c)
 {
 	if (c->tore)
 		return;
-	if (!c->connecting || c->ask.state != ASK_UP || c->serve.fd.fd < 0) {
+	if (!c->was_ready) {
 		c->tore = true;
 		hang_up(c, false);
+		return;
+	}
+	if (c->ask.state != ASK_UP) { /* nothing is on its way */
+		tcp_break(c, -ECANCELED);
 		return;
 	}
 	tcp_ask_stop_all(c);
@@ -466,16 +552,21 @@ void tcp_conn_tick(struct sl_conn *c, int64_t now)
 		else
 			tcp_tick_by(c->dom, c->ask.dial_until);
 	}
-	if (c->ask.state != ASK_UP || c->serve.fd.fd < 0)
+	if (!c->was_ready)
 		return;
-	if (now >= c->stop_by) {
-		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s does not let go of a transfer that was stopped, the connection is reset",
-		       c->name);
+	if (now >= c->quiet_at)
+		end_quiet(c);
+	if (now >= c->lost_by || (c->closed && now >= c->stop_by)) {
 		tcp_break(c, -ECONNRESET);
 		return;
 	}
-	if (c->stop_by != SL_NEVER)
-		tcp_tick_by(c->dom, c->stop_by);
+	if (now >= c->stop_by)
+		reset_asking(c, now);
+	if (c->tore)
+		return;
+	tcp_tick_by(c->dom, c->stop_by);
+	tcp_tick_by(c->dom, c->quiet_at);
+	tcp_tick_by(c->dom, c->lost_by);
 	if (c->serve.stalled)
 		tcp_serve_pong(c);
 	check_life(c, now);

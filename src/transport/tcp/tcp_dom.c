@@ -197,7 +197,7 @@ static int read_guest(struct sl_dom *dom, struct tcp_guest *g)
 static int serve_event(struct sl_conn *conn, uint32_t events)
 {
 	if (events & EPOLLERR) {
-		tcp_break(conn, -ECONNRESET);
+		tcp_lost(conn);
 		return 1;
 	}
 	tcp_heat(conn->dom, &conn->serve.fd);
@@ -313,12 +313,12 @@ static int do_todo(struct sl_dom *dom)
 	return n;
 }
 
-/* Eight looks in a peer's timeout, while there are peers. */
+/* While there are peers, eight looks in their timeout. */
 static void tick(struct sl_dom *dom, int64_t now)
 {
 	struct tcp_guest *g = dom->guests;
 
-	dom->next_tick = atomic_load(&dom->nconns) ? now + dom->peer_timeout_ns / 8 : SL_NEVER;
+	dom->next_tick = atomic_load(&dom->nconns) ? now + tcp_tick_ns(dom) : SL_NEVER;
 	while (g) {
 		struct tcp_guest *next = g->next;
 
@@ -371,8 +371,6 @@ int tcp_dom_fd(struct sl_dom *dom)
 
 int tcp_arm(struct sl_dom *dom, int64_t *wake_ns)
 {
-	if (dom->next_tick == SL_NEVER && atomic_load(&dom->nconns))
-		dom->next_tick = sl_clock_ns() + dom->peer_timeout_ns / 8;
 	if (dom->next_tick < *wake_ns)
 		*wake_ns = dom->next_tick;
 	return atomic_load(&dom->work);

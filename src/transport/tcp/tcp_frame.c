@@ -39,7 +39,8 @@ void tcp_put_hello(uint8_t *out, const struct tcp_hello *hello)
 
 	sl_wire_put(&w, magic, sizeof(magic));
 	sl_wire_put_uint(&w, VERSION, 2);
-	sl_wire_put_uint(&w, 0, 6);
+	sl_wire_put_uint(&w, hello->resume, 2);
+	sl_wire_put_uint(&w, 0, 4);
 	put_name(&w, &hello->to);
 	put_name(&w, &hello->from);
 }
@@ -47,10 +48,15 @@ void tcp_put_hello(uint8_t *out, const struct tcp_hello *hello)
 int tcp_get_hello(const uint8_t *in, struct tcp_hello *out)
 {
 	struct sl_wire w = over(in, TCP_HELLO_LEN);
+	uint64_t flags;
 
 	if (memcmp(sl_wire_skip(&w, sizeof(magic)), magic, sizeof(magic)) ||
-	    sl_wire_get_uint(&w, 2) != VERSION || sl_wire_get_uint(&w, 6))
+	    sl_wire_get_uint(&w, 2) != VERSION)
 		return -EPROTO;
+	flags = sl_wire_get_uint(&w, 2);
+	if (flags > 1 || sl_wire_get_uint(&w, 4))
+		return -EPROTO;
+	out->resume = flags;
 	get_name(&w, &out->to);
 	get_name(&w, &out->from);
 	return 0;
@@ -61,13 +67,18 @@ bool tcp_like_hello(const uint8_t *in, size_t n)
 	return !memcmp(in, magic, n < sizeof(magic) ? n : sizeof(magic));
 }
 
-void tcp_put_answer(uint8_t *out, int status)
+void tcp_put_answer(uint8_t *out, const struct tcp_answer *answer)
 {
 	struct sl_wire w = sl_wire_on(out, TCP_ANSWER_LEN);
 
 	sl_wire_put(&w, magic, sizeof(magic));
-	sl_wire_put_uint(&w, (uint32_t)status, 4);
-	sl_wire_put_uint(&w, 0, 4);
+	sl_wire_put_uint(&w, (uint32_t)answer->status, 4);
+	sl_wire_put_uint(&w, answer->nfailures, 4);
+	sl_wire_put_uint(&w, answer->ended, 8);
+	for (unsigned i = 0; i < TCP_FAILURES; i++) {
+		sl_wire_put_uint(&w, answer->failure[i].seq, 8);
+		sl_wire_put_uint(&w, (uint64_t)answer->failure[i].status, 8);
+	}
 }
 
 /* A status from outside is an errno, or something is wrong. */
@@ -77,13 +88,23 @@ static int check_status(uint32_t raw, int *out)
 	return *out <= 0 && *out > -4096 ? 0 : -EPROTO;
 }
 
-int tcp_get_answer(const uint8_t *in, int *out_status)
+int tcp_get_answer(const uint8_t *in, struct tcp_answer *out)
 {
 	struct sl_wire w = over(in, TCP_ANSWER_LEN);
+	int rc;
 
 	if (memcmp(sl_wire_skip(&w, sizeof(magic)), magic, sizeof(magic)))
 		return -EPROTO;
-	return check_status((uint32_t)sl_wire_get_uint(&w, 4), out_status);
+	rc = check_status((uint32_t)sl_wire_get_uint(&w, 4), &out->status);
+	out->nfailures = (uint32_t)sl_wire_get_uint(&w, 4);
+	out->ended = sl_wire_get_uint(&w, 8);
+	for (unsigned i = 0; i < TCP_FAILURES; i++) {
+		out->failure[i].seq = sl_wire_get_uint(&w, 8);
+		out->failure[i].status = (int64_t)sl_wire_get_uint(&w, 8);
+		if (out->failure[i].status > 0 || out->failure[i].status <= -4096)
+			rc = -EPROTO;
+	}
+	return out->nfailures > TCP_FAILURES ? -EPROTO : rc;
 }
 
 void tcp_put_head(uint8_t *out, const struct tcp_head *head)
@@ -106,7 +127,7 @@ static int flags_of(unsigned type, bool asked)
 	case TCP_WRITE:
 		return asked ? TCP_LAST | TCP_IMM | TCP_BARE | TCP_ABORT : -1;
 	case TCP_SEND:
-		return asked ? TCP_TOO_LONG : -1;
+		return asked ? TCP_TOO_LONG | TCP_AGAIN : -1;
 	case TCP_RECV:
 	case TCP_UNRECV:
 	case TCP_PING:

@@ -5,10 +5,11 @@
  * A lane is two sockets, one dialled by each side. On a socket the dialler asks
  * and the other answers, in the order of asking. First a hello and its answer:
  *
- *	hello   "SLIMETC1", u16 version, u16 0, u32 0,
+ *	hello   "SLIMETC1", u16 version, u16 flags (1: we met before), u32 0,
  *	        u64 id and 16 bytes of secret of the connection that is called,
  *	        u64 id and 16 bytes of secret of the one that calls       (64 bytes)
- *	answer  "SLIMETC1", i32 status, u32 0                              (16 bytes)
+ *	answer  "SLIMETC1", i32 status, u32 n, u64 transfers ended until now,
+ *	        16 of: u64 number, i64 status; N of them tell the last that failed (280 bytes)
  *
  * then frames, each with a header of 16 bytes: u8 type, u8 flags, u16 0, u32 arg,
  * u64 len. Asked:
@@ -17,7 +18,9 @@
  *	WRITE   a piece and its LEN bytes follow, or nothing with flag BARE;
  *	        LAST ends the transfer, IMM delivers arg then; ABORT: forget the
  *	        transfer. Bare, LEN is added to what an immediate reports as bytes
- *	SEND    LEN bytes for the receive with id arg; TOO_LONG: it did not fit, none follow
+ *	SEND    LEN bytes for the oldest receive, which was arg when we last heard; TOO_LONG:
+ *	        it did not fit, none follow. Without a receive it is answered by -ECANCELED, and
+ *	        so are all others until one with AGAIN: they are sent anew, in order
  *	RECV    a receive with id arg takes up to LEN bytes; not answered
  *	UNRECV  receive arg is off; not answered
  *	PING    answered by PONG
@@ -35,7 +38,7 @@
 
 #include "base/random.h"
 
-enum { TCP_HELLO_LEN = 64, TCP_ANSWER_LEN = 16, TCP_HEAD_LEN = 16, TCP_PIECE_LEN = 56 };
+enum { TCP_HELLO_LEN = 64, TCP_ANSWER_LEN = 280, TCP_HEAD_LEN = 16, TCP_PIECE_LEN = 56 };
 
 struct tcp_name {
 	uint64_t id;
@@ -44,6 +47,21 @@ struct tcp_name {
 
 struct tcp_hello {
 	struct tcp_name to, from;
+	bool resume;
+};
+
+enum { TCP_FAILURES = 16 };
+
+struct tcp_failure {
+	uint64_t seq;
+	int64_t status;
+};
+
+struct tcp_answer {
+	int status;
+	uint32_t nfailures;
+	uint64_t ended;
+	struct tcp_failure failure[TCP_FAILURES];
 };
 
 enum tcp_type {
@@ -64,6 +82,7 @@ enum tcp_flags {
 	TCP_BARE = 1 << 2,
 	TCP_ABORT = 1 << 3,
 	TCP_TOO_LONG = 1 << 4,
+	TCP_AGAIN = 1 << 5,
 };
 
 struct tcp_head {
@@ -85,8 +104,8 @@ int tcp_get_hello(const uint8_t *in, struct tcp_hello *out);
 /* Could the first N bytes be the start of a hello? */
 bool tcp_like_hello(const uint8_t *in, size_t n);
 
-void tcp_put_answer(uint8_t *out, int status);
-int tcp_get_answer(const uint8_t *in, int *out_status);
+void tcp_put_answer(uint8_t *out, const struct tcp_answer *answer);
+int tcp_get_answer(const uint8_t *in, struct tcp_answer *out);
 
 void tcp_put_head(uint8_t *out, const struct tcp_head *head);
 /*

@@ -70,6 +70,7 @@ struct tcp_cursor {
 struct tcp_slot {
 	_Atomic(struct sl_op *) op; /* NULL: taken back before it was sent */
 	_Atomic uint64_t end;       /* position in the stream behind its last byte */
+	uint64_t seq;               /* lock: which transfer of the connection it is; UINT64_MAX: not begun */
 };
 
 struct tcp_credit {
@@ -97,8 +98,12 @@ struct tcp_ask {
 	uint32_t iov;              /* of the op at SENT: the next to frame */
 	struct tcp_cursor cur;     /* ... and where in it */
 	bool started;              /* a frame of it was made */
+	uint64_t next_seq;         /* of the next op that is begun */
 	bool cut;                  /* it was taken back in the middle: end it on the wire */
 	struct sl_op_queue sends;  /* without a receive of the peer's yet */
+	struct sl_op_queue again;  /* sent, but the peer had no receive for them any more */
+	bool again_due;            /* tell the peer that they come now */
+	uint32_t sends_out;        /* sends in the ring */
 	struct tcp_credit *credit; /* receives of the peer's, oldest first */
 	uint32_t ncredit, credit_head, credit_cap;
 	struct sl_op_queue recvs;  /* ours; priv[0] is the id */
@@ -137,6 +142,11 @@ struct tcp_serve {
 		unsigned at, n;
 	} rx;
 	uint32_t pieces; /* of a READ frame, still to come */
+	bool nacking;    /* sends are refused until one comes AGAIN */
+	uint64_t ended;  /* transfers, since the connection was made */
+	uint64_t nfailed;
+	struct tcp_failure failure[TCP_FAILURES]; /* the last of them, a ring */
+	int64_t looked_ns; /* when we last saw that the socket was not reset */
 	int status;      /* of the transfer that is being asked for: the first error */
 	uint64_t bytes;  /* of it */
 	uint64_t left;   /* payload bytes, or bytes of a piece to read */
@@ -199,7 +209,12 @@ struct sl_conn {
 	uint64_t gone_seen;
 	bool had_work;    /* at the last tick */
 	int64_t stop_by;  /* SL_NEVER, or when a transfer that was asked to stop must be over */
+	int64_t lost_by;  /* SL_NEVER, or until when the peer may dial anew the socket that it reset */
+	struct sl_op_queue quiet; /* stopped by a reset; they end at QUIET_AT, when the peer has seen it */
+	int64_t quiet_at;
+	bool resuming;    /* we reset our socket and dial it anew */
 	bool tore;        /* broken, and all ops ended */
+	bool was_ready;   /* lock: both halves have been up */
 
 	struct sl_lock lock;
 	_Atomic bool closed; /* lock to set */
@@ -277,6 +292,10 @@ void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events);
 void tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd);
 void tcp_heat(struct sl_dom *dom, struct tcp_fd *fd);
 void tcp_tick_by(struct sl_dom *dom, int64_t when_ns);
+static inline int64_t tcp_tick_ns(const struct sl_dom *dom)
+{
+	return dom->peer_timeout_ns / 8;
+}
 /* Let progress() look at CONN. Any thread. */
 void tcp_todo(struct sl_conn *conn);
 struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id);
@@ -287,6 +306,8 @@ void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
 void tcp_dial_event(struct sl_conn *conn, uint32_t events);
 void tcp_conn_todo(struct sl_conn *conn);
 void tcp_conn_tick(struct sl_conn *conn, int64_t now);
+/* The serving socket was reset: by a peer that will dial it anew, or that is gone. */
+void tcp_lost(struct sl_conn *conn);
 /* The peer is gone: end everything with STATUS. */
 void tcp_break(struct sl_conn *conn, int status);
 
@@ -309,12 +330,21 @@ static inline bool tcp_ask_idle(struct sl_conn *conn)
 	return atomic_load_explicit(&conn->ask.head, memory_order_relaxed) ==
 	       atomic_load_explicit(&conn->ask.tail, memory_order_acquire);
 }
+/*
+ * The socket is reset: what was asked to stop goes to OVER, the rest is sent
+ * anew once tcp_ask_resume() knows what the peer has ended. Progress.
+ */
+void tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over);
+int tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer);
 /* Take out everything that is not over. Progress. */
 void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out);
 
 /* tcp_serve.c; progress */
 int tcp_serve_read(struct sl_conn *conn);
 void tcp_serve_free(struct tcp_serve *s);
+/* The peer dials anew: forget the transfer under way, and what it announced. */
+void tcp_serve_reset(struct sl_conn *conn);
+void tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out);
 /* A receive is taken back: the payload that comes for it is not wanted. */
 void tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv);
 /* REG goes; reg_lock held: nothing may point into it. */

@@ -27,7 +27,6 @@ enum {
 	ROUNDS = 64,
 	SCATTER = 32,
 	LAST_MAX = 64 * 1024, /* a larger read is ended by DONE, so that an error can still be told */
-	GUARD_MIN = 4096,     /* payload that is worth a look whether the socket was reset */
 };
 
 /*
@@ -173,10 +172,26 @@ void tcp_serve_pong(struct sl_conn *conn)
  * Requests. Each returns 1 (go on), 0 (no input, or no room) or an errno.
  */
 
+/*
+ * A socket that was reset may still hold bytes, of transfers that are over for
+ * the peer. It resets no earlier than some milliseconds after it asked us to
+ * stop, so who looks more often than that has nothing to fear.
+ */
+static bool look(struct tcp_serve *s)
+{
+	struct pollfd pfd = {.fd = s->fd.fd};
+	int64_t now = sl_clock_ns();
+	bool late = now - s->looked_ns > SL_NS_PER_MS;
+
+	s->looked_ns = now;
+	return late && poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLERR);
+}
+
 /* Have N bytes in the buffer. */
 static int need(struct sl_conn *conn, unsigned want)
 {
 	struct tcp_serve *s = &conn->serve;
+	bool reset;
 	ssize_t n;
 	int rc;
 
@@ -193,10 +208,13 @@ static int need(struct sl_conn *conn, unsigned want)
 		s->rx.at = 0;
 	}
 	n = recv(s->fd.fd, s->rx.buf + s->rx.n, TCP_RX_LEN - s->rx.n, MSG_DONTWAIT);
+	reset = look(s);
 	if (n == 0)
-		return -ECONNRESET;
+		return -EPIPE;
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (reset)
+		return -ECONNRESET;
 	conn->reads++;
 	s->rx.n += (unsigned)n;
 	return s->rx.n - s->rx.at >= want ? 1 : need(conn, want);
@@ -208,15 +226,19 @@ static void begin_transfer(struct tcp_serve *s)
 	s->bytes = 0;
 }
 
+/* A message goes to the oldest receive; who was told of one that went since sends it again. */
 static void start_send(struct sl_conn *conn)
 {
 	struct tcp_serve *s = &conn->serve;
 	struct sl_op *op;
 
 	begin_transfer(s);
+	if (s->head.flags & TCP_AGAIN)
+		s->nacking = false;
 	sl_lock_take(&conn->lock);
-	for (op = conn->ask.recvs.head; op && (uint32_t)op->priv[0] != s->head.arg;)
-		op = op->next;
+	op = s->nacking ? NULL : conn->ask.recvs.head;
+	if (op && (s->head.flags & TCP_TOO_LONG) && (uint32_t)op->priv[0] != s->head.arg)
+		op = NULL; /* too long for another one */
 	s->recv = op;
 	if (op && s->head.len <= op->bytes)
 		s->cur = (struct tcp_cursor){.addr = op->iov->addr, .len = s->head.len, .count = 1};
@@ -364,14 +386,6 @@ static int on_read(struct sl_conn *conn)
 	return 1;
 }
 
-/* A socket that was reset may still hold bytes; they belong to transfers that are over. */
-static bool was_reset(int fd)
-{
-	struct pollfd pfd = {.fd = fd};
-
-	return poll(&pfd, 1, 0) > 0 && (pfd.revents & POLLERR);
-}
-
 /* Move payload from the buffer or the socket to where it goes. Locks of the target held. */
 static ssize_t take(struct sl_conn *conn)
 {
@@ -453,11 +467,11 @@ static int on_payload(struct sl_conn *conn)
 		if (rc <= 0)
 			return rc;
 	}
-	if (direct && s->left >= GUARD_MIN && was_reset(s->fd.fd))
+	if (direct && look(s))
 		return -ECONNRESET;
 	n = s->head.type == TCP_SEND ? take_send(conn) : take_write(conn);
 	if (n == 0)
-		return -ECONNRESET;
+		return -EPIPE;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n < 0 && errno == EFAULT && !s->sink) { /* our own memory is not there any more */
@@ -474,6 +488,41 @@ static int on_payload(struct sl_conn *conn)
 	s->left -= (uint64_t)n;
 	s->bytes += (uint64_t)n;
 	return 1;
+}
+
+void tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out)
+{
+	out->ended = s->ended;
+	out->nfailures = s->nfailed < TCP_FAILURES ? (uint32_t)s->nfailed : TCP_FAILURES;
+	memcpy(out->failure, s->failure, sizeof(out->failure));
+}
+
+static void note_end(struct tcp_serve *s)
+{
+	if (s->status)
+		s->failure[s->nfailed++ % TCP_FAILURES] =
+		    (struct tcp_failure){.seq = s->ended, .status = s->status};
+	s->ended++;
+}
+
+void tcp_serve_reset(struct sl_conn *conn)
+{
+	struct tcp_serve *s = &conn->serve;
+
+	sl_lock_take(&conn->dom->reg_lock);
+	tcp_batch_reset(&s->out);
+	drop_aside(s);
+	sl_lock_drop(&conn->dom->reg_lock);
+	sl_lock_take(&conn->lock);
+	s->recv = NULL;
+	conn->ask.ncredit = 0;
+	sl_lock_drop(&conn->lock);
+	s->state = SERVE_HEAD;
+	s->rx.at = s->rx.n = 0;
+	s->blocked = s->nacking = s->sink = false;
+	atomic_store(&s->stalled, false);
+	s->data_head = NULL;
+	begin_transfer(s);
 }
 
 /* 1: delivered. 0: there is no room for it. */
@@ -535,6 +584,7 @@ static int on_end(struct sl_conn *conn)
 		return rc;
 	}
 	if (s->head.type == TCP_SEND) {
+		s->nacking = s->nacking || s->status == -ECANCELED;
 		end_recv(conn);
 	} else if (s->head.flags & TCP_ABORT) {
 		s->status = -ECANCELED;
@@ -542,6 +592,7 @@ static int on_end(struct sl_conn *conn)
 		s->state = SERVE_END;
 		return 0;
 	}
+	note_end(s);
 	if (s->head.type == TCP_READ)
 		end_read(s);
 	else
@@ -605,7 +656,10 @@ int tcp_serve_read(struct sl_conn *conn)
 		if (rc == -EPROTO)
 			sl_log(SLIME_LOG_WARN, "tcp: the peer at %s sent what no peer of ours sends, the connection is closed",
 			       conn->name);
-		tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
+		if (rc == -EPROTO || rc == -EPIPE)
+			tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
+		else
+			tcp_lost(conn);
 		return done + 1;
 	}
 	watch(conn);
