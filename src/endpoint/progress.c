@@ -204,12 +204,12 @@ int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
 	if (!take_over(ctx))
 		return 0;
 	n = progress_locked(ctx);
-	if (e->has_thread) {
-		atomic_fetch_add_explicit(&e->polls, 1, memory_order_relaxed);
+	sl_lock_drop(&e->lock);
+	if (e->has_thread) { /* after the lock: who finds it taken counts on us to wake him */
+		atomic_fetch_add(&e->polls, 1);
 		if (!atomic_exchange(&e->watching, true))
 			ring(e->lib_fd);
 	}
-	sl_lock_drop(&e->lock);
 	return n;
 }
 
@@ -345,11 +345,14 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 /* Nobody polled since we looked: serve the peers again. */
 static bool still_polled(struct sl_engine *e, uint32_t *seen)
 {
-	uint32_t polls = atomic_load_explicit(&e->polls, memory_order_relaxed);
+	uint32_t polls = atomic_load(&e->polls);
 
 	if (polls == *seen) {
 		atomic_store(&e->watching, false);
-		return false;
+		polls = atomic_load(&e->polls); /* a poll before that store did not ring */
+		if (polls == *seen)
+			return false;
+		atomic_store(&e->watching, true);
 	}
 	*seen = polls;
 	return true;
