@@ -136,8 +136,10 @@ static void look_cma(struct finding *f)
 	static char byte = 'x';
 	int parent = getpid();
 	int status = 0;
-	int pid = fork();
+	int pid;
 
+	(void)fflush(NULL); /* what is not written yet must not be written by both */
+	pid = fork();
 	if (pid == 0)
 		_exit(read_parent(parent, &byte));
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) {

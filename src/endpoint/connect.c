@@ -44,29 +44,41 @@ void sl_ep_refuse(slime_ep *ep, const char *transport, const char *why)
 	say(ep, "not %s: %s", transport, why);
 }
 
-static const struct sl_desc_section *peer_section(slime_ep *ep, const struct sl_cand *c, uint32_t lane,
-                                                  struct sl_desc_section *sections)
+/* "shm and tcp" */
+static void list_offered(const struct sl_desc_section *sections, int n, char *out, size_t cap)
 {
-	struct sl_desc_head head;
-	int n = sl_desc_read(ep->peer_desc, SL_DESC_EP, &head, sections, NULL);
+	size_t len = 0;
 
-	return n < 0 ? NULL : sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
+	*out = '\0';
+	for (int i = 0; i < n && len < cap; i++) {
+		if (sections[i].lane == 0)
+			len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? " and " : "",
+			                        sections[i].transport);
+	}
 }
+
 
 /* Call connect() on every lane that both sides have. */
 static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 {
 	struct sl_desc_section sections[SL_DESC_SECTIONS];
+	struct sl_desc_head head;
+	int n = sl_desc_read(ep->peer_desc, SL_DESC_EP, &head, sections, err);
 
+	if (n < 0)
+		return n;
 	for (uint32_t lane = 0; lane < c->nlanes; lane++) {
-		const struct sl_desc_section *s = peer_section(ep, c, lane, sections);
+		const struct sl_desc_section *s = sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
 		struct sl_blob blob = {0};
+		char offered[64];
 		int rc;
 
 		if (!s && lane)
 			break; /* the peer has fewer */
-		if (!s)
-			return sl_fail(err, -ENODEV, "the peer does not offer it");
+		if (!s) {
+			list_offered(sections, n, offered, sizeof(offered));
+			return sl_fail(err, -ENODEV, "the peer offers only %s", offered);
+		}
 		if (s->len > sizeof(blob.bytes))
 			return sl_fail(err, -EPROTO, "the peer's description has %u bytes for it", s->len);
 		blob.len = s->len;

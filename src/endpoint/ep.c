@@ -45,7 +45,8 @@ static int check_names(const struct slime_ep_opts *opts, struct slime_error *err
 	}
 	for (size_t i = 0; sl_transports_absent[i].name; i++) {
 		if (!strcmp(sl_transports_absent[i].name, name))
-			return sl_fail(err, -ENODEV, "%s", sl_transports_absent[i].reason);
+			return sl_fail(err, -ENODEV, "transport '%s': %s", name,
+			               sl_transports_absent[i].reason);
 	}
 	return sl_fail(err, -ENODEV, "there is no transport '%s'", name);
 }

@@ -213,6 +213,42 @@ int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
 	return n;
 }
 
+struct sched_params { /* struct sched_attr of linux/sched/types.h, which glibc 2.36 has not */
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+/*
+ * Ask for a short slice (Linux 6.12 and later; others say no, and that is fine):
+ * we run for microseconds, and whoever computes on our core when an answer comes
+ * should let us in at once instead of at the end of its own slice, 4 ms later.
+ * Returns false if nothing was changed; else *OLD is how it was.
+ */
+static bool shorten_slice(struct sched_params *old)
+{
+	struct sched_params now;
+
+	if (syscall(SYS_sched_getattr, 0, old, sizeof(*old), 0) || old->policy != SCHED_OTHER)
+		return false;
+	now = *old;
+	now.runtime = 100 * SL_NS_PER_US;
+	return syscall(SYS_sched_setattr, 0, &now, 0) == 0;
+}
+
+static void restore_slice(struct sched_params *old)
+{
+	old->runtime = 0; /* the default: what was read back is its value */
+	(void)syscall(SYS_sched_setattr, 0, old, 0);
+}
+
+static bool is_contended(slime_ctx *ctx, int64_t now)
+{
+	return now < atomic_load_explicit(&ctx->engine.no_spin_until, memory_order_relaxed);
+}
+
 /* Polling before sleep: how long still, and politely. */
 struct spin {
 	int64_t until;
@@ -222,9 +258,7 @@ struct spin {
 static void spin_start(slime_ctx *ctx, struct spin *s, int64_t now)
 {
 	s->n = 0;
-	s->until = now < atomic_load_explicit(&ctx->engine.no_spin_until, memory_order_relaxed)
-	               ? 0
-	               : now + ctx->spin_ns;
+	s->until = is_contended(ctx, now) ? 0 : now + ctx->spin_ns;
 }
 
 static bool spin_more(slime_ctx *ctx, struct spin *s, int64_t now)
@@ -310,6 +344,8 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 {
 	struct sl_engine *e = &ctx->engine;
 	int64_t now = sl_clock_ns();
+	struct sched_params params;
+	bool short_slice = false;
 	bool driving = false;
 	bool reached;
 	struct spin spin;
@@ -325,6 +361,8 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 			continue;
 		}
 		if (!spin_more(ctx, &spin, now)) {
+			if (!short_slice && is_contended(ctx, now))
+				short_slice = shorten_slice(&params);
 			if (driving)
 				sleep_as_driver(ctx, goal, until_ns);
 			else
@@ -335,6 +373,8 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 	atomic_fetch_sub_explicit(&e->drivers, 1, memory_order_relaxed);
 	if (driving)
 		leave(ctx);
+	if (short_slice)
+		restore_slice(&params);
 	return reached;
 }
 
@@ -413,37 +453,17 @@ static enum lib_turn lib_turn(slime_ctx *ctx, struct spin *spin, bool woken, int
 	return next;
 }
 
-/*
- * Ask for a short slice (Linux 6.12 and later; others say no, and that is fine):
- * we run for microseconds, and whoever computes on our core when a peer calls
- * should let us in at once instead of at the end of its own slice, 4 ms later.
- */
-static void run_in_short_slices(void)
-{
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} attr = {0};
-
-	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) || attr.policy != SCHED_OTHER)
-		return;
-	attr.runtime = 100 * SL_NS_PER_US;
-	(void)syscall(SYS_sched_setattr, 0, &attr, 0);
-}
-
 static void *lib_run(void *arg)
 {
 	slime_ctx *ctx = arg;
 	struct sl_engine *e = &ctx->engine;
+	struct sched_params params;
 	struct spin spin = {0};
 	uint32_t seen = 0;
 	bool woken = false;
 	int64_t wake;
 
-	run_in_short_slices();
+	(void)shorten_slice(&params);
 	while (!atomic_load(&e->stop)) {
 		enum lib_turn next = LIB_ASIDE;
 

@@ -314,7 +314,7 @@ static void check_quiet(struct pair *p, slime_op *other, enum watch watch)
 	}
 	fill(p->b.mem, BIG, 4);
 	p->b_asleep = false;
-	pair_linger(p, 100 * NS_PER_MS);
+	pair_linger(p, 60 * NS_PER_MS);
 	CHECK_FILLED(p->a.mem, BIG, 3);
 	if (watch == FAR)
 		CHECK_FILLED(p->b.mem, BIG, 4);
@@ -347,7 +347,7 @@ static void cancel_leaves_memory_quiet(enum kind kind)
 {
 	struct pair *p = pair_create(&(struct pair_opts){.len = BIG});
 
-	for (int64_t i = 0; i < 4; i++) {
+	for (int64_t i = 0; i < 3; i++) {
 		slime_op *op, *other;
 
 		fill(p->a.mem, BIG, 1);

@@ -172,29 +172,35 @@ static void two_processes_without_cma_still_share_memory(void)
 	processes_use("shm", SLIME_CTX_NO_CMA, "shm");
 }
 
-/* A region in malloc() memory is out of shm's reach without CMA: never silently slow, never wrong. */
-static void without_cma_plain_memory_is_refused_or_goes_another_way(void)
+/* Memory of malloc() is out of shm's reach without CMA: an error that says so, never a wrong byte. */
+static void without_cma_plain_memory_is_refused_with_the_reason(void)
 {
-	struct peer *peer;
-	slime_op *op = NULL;
-	struct slime_seg seg;
+	struct slime_ctx_opts opts = {.size = sizeof(opts), .flags = SLIME_CTX_NO_CMA};
+	struct slime_mr_opts mr_opts = {.size = sizeof(mr_opts), .access = SLIME_ACCESS_REMOTE};
+	struct pair *p = calloc(1, sizeof(*p));
+	slime_ctx *a = NULL, *b = NULL;
+	struct slime_desc desc;
+	slime_mr *mr = NULL;
+	slime_rmr *rmr = NULL;
+	char plain[100];
 	int rc;
 
-	env.variant = VAR_MALLOC;
-	peer = peer_create(&(struct peer_opts){.ctx_flags = SLIME_CTX_NO_CMA});
-	seg = seg_of(&peer->near, 0, 0, 1000);
-	fill(peer->near.mem, 1000, 1);
-	rc = slime_ep_write(peer->near.ep, &seg, 1, NULL, &op);
+	CHECK(p != NULL);
+	CHECK_OK(slime_ctx_create(&opts, &a, &test_err));
+	CHECK_OK(slime_ctx_create(&opts, &b, &test_err));
+	side_create(&p->a, a, "shm", &none);
+	side_create(&p->b, b, "shm", &none);
+	pair_connect(p);
+	CHECK_OK(slime_mr_register(b, plain, sizeof(plain), &mr_opts, &mr, &test_err));
+	rc = slime_mr_export(mr, &desc, &test_err);
 	if (!rc)
-		rc = peer_finish(peer, op, NULL);
-	if (!rc) {
-		struct peer_reply reply;
-
-		CHECK_OK(peer_ask(peer, PEER_WRONG, 0, 1000, 1, &reply));
-		CHECK_EQ(reply.value, 1000);
-	}
-	CHECK(rc == 0 || rc == -EOPNOTSUPP || rc == -EACCES);
-	peer_destroy(peer);
+		rc = slime_ep_import(p->a.ep, &desc, &rmr, &test_err);
+	CHECK(rc < 0 && !rmr);
+	if (!strstr(test_err.text, "slime_mem_alloc") && !strstr(test_err.text, "CMA"))
+		test_fail("the reason is not in '%s'", test_err.text);
+	slime_mr_deregister(mr);
+	works(p);
+	pair_destroy(p);
 }
 
 static void every_refused_transport_has_its_reason(void)
@@ -240,8 +246,8 @@ static const struct contract_case cases[] = {
     {"two_processes_forced_to_tcp_use_tcp", two_processes_forced_to_tcp_use_tcp, 1},
     {"two_processes_without_cma_still_share_memory", two_processes_without_cma_still_share_memory,
      1},
-    {"without_cma_plain_memory_is_refused_or_goes_another_way",
-     without_cma_plain_memory_is_refused_or_goes_another_way, 1},
+    {"without_cma_plain_memory_is_refused_with_the_reason",
+     without_cma_plain_memory_is_refused_with_the_reason, 1},
     {"every_refused_transport_has_its_reason", every_refused_transport_has_its_reason, 1},
     {"a_missing_transport_is_an_error_that_names_it", a_missing_transport_is_an_error_that_names_it,
      1},

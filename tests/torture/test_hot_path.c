@@ -91,21 +91,31 @@ static void complete(struct budget *b, slime_op *op)
 	note(b, &c, &b->complete_locks);
 }
 
+static slime_op *start(struct budget *b, enum what what)
+{
+	struct wrap_counts c;
+	slime_op *op = NULL;
+
+	wrap_reset();
+	assert_int_equal(submit(what, &op), 0);
+	c = wrap_counts();
+	note(&b[what], &c, &b[what].submit_locks);
+	return op;
+}
+
+/* Receives come first, so that the sends need not be kept. */
 static void one_round(struct budget *b)
 {
-	static const enum what order[] = {WRITE, READ, RECV_IMM, WRITE_IMM, RECV, SEND};
-	slime_op *ops[N_WHAT] = {NULL};
+	slime_op *recv;
 
-	for (int i = 0; i < N_WHAT; i++) {
-		struct wrap_counts c;
-
-		wrap_reset();
-		assert_int_equal(submit(order[i], &ops[i]), 0);
-		c = wrap_counts();
-		note(&b[order[i]], &c, &b[order[i]].submit_locks);
-	}
-	for (int i = N_WHAT - 1; i >= 0; i--)
-		complete(&b[order[i]], ops[i]);
+	complete(&b[WRITE], start(b, WRITE));
+	complete(&b[READ], start(b, READ));
+	recv = start(b, RECV_IMM);
+	complete(&b[WRITE_IMM], start(b, WRITE_IMM));
+	complete(&b[RECV_IMM], recv);
+	recv = start(b, RECV);
+	complete(&b[SEND], start(b, SEND));
+	complete(&b[RECV], recv);
 }
 
 static void keeps_its_budget(const char *transport)
@@ -120,12 +130,13 @@ static void keeps_its_budget(const char *transport)
 	for (int i = 0; i < ROUNDS; i++)
 		one_round(b);
 	scenario_end(&s);
-	for (int i = 0; i < N_WHAT; i++) {
+	for (int i = 0; i < N_WHAT; i++)
 		print_message("%-8s %-9s %llu allocations, %llu log lines, locks: %llu to submit, "
 		              "%llu to complete\n",
 		              transport, name_of[i], (unsigned long long)b[i].allocs,
 		              (unsigned long long)b[i].logs, (unsigned long long)b[i].submit_locks,
 		              (unsigned long long)b[i].complete_locks);
+	for (int i = 0; i < N_WHAT; i++) {
 		assert_int_equal(b[i].allocs, 0);
 		assert_int_equal(b[i].logs, 0);
 		assert_true(b[i].submit_locks <= 1);
