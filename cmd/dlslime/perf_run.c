@@ -19,8 +19,6 @@
 #include "perf_worker.h"
 #include "say.h"
 
-static const int64_t second = 1000000000;
-static const int64_t silence_ns = 3000000000;
 static const int64_t ping_every_ns = 5000000000;
 
 struct run {
@@ -31,7 +29,7 @@ struct run {
 	_Atomic bool stop;
 	_Atomic uint32_t n_running;
 	int done_fd; /* an eventfd, told when the last worker ends */
-	struct chan watch;
+	struct perf_watch watch;
 };
 
 static int64_t in_ns(double seconds)
@@ -90,6 +88,7 @@ static int open_workers(struct run *run, slime_ctx *ctx, struct slime_error *err
 		int rc;
 
 		w->ctx = ctx;
+		w->watch = &run->watch;
 		open_shape(run, i, w);
 		run->n_open++;
 		rc = worker_open(w, err);
@@ -106,20 +105,6 @@ static int about_peer(const struct run *run, int rc, struct slime_error *err)
 
 	return refuse(err, rc, "the server at %s went away: %.150s",
 	              address_format(&run->o->at, at, sizeof(at)), err->text);
-}
-
-static int open_watch(struct run *run, struct slime_error *err)
-{
-	struct msg m;
-	int rc = chan_dial(&run->watch, &run->o->at, perf_hello, PERF_HELLO_LEN, 5 * second, err);
-
-	if (rc < 0)
-		return rc;
-	msg_begin(&m, PERF_WATCH);
-	rc = chan_send(&run->watch, &m, second, err);
-	if (rc == 0)
-		rc = chan_expect(&run->watch, &m, PERF_ALIVE, 0, 5 * second, err);
-	return rc < 0 ? about_peer(run, rc, err) : 0;
 }
 
 /* Tell the server that each of its clients is alive. */
@@ -141,26 +126,18 @@ static void ping(struct run *run)
 static int watch(struct run *run, struct slime_error *err)
 {
 	struct pollfd p[2] = {{.fd = run->done_fd, .events = POLLIN},
-	                      {.fd = run->watch.fd, .events = POLLIN}};
-	int64_t heard = now_ns();
-	int64_t pinged = heard;
-	struct msg m;
+	                      {.fd = run->watch.chan.fd, .events = POLLIN}};
+	int64_t pinged = now_ns();
 
 	for (;;) {
 		int n = poll(p, 2, 500);
-		int rc = 0;
+		int rc;
 
 		if (n > 0 && p[0].revents)
 			return 0;
-		if (n > 0 && p[1].revents)
-			rc = chan_recv(&run->watch, &m, 0, err);
-		if (n > 0 && rc == 0)
-			heard = now_ns();
-		if (rc < 0 && rc != -ETIMEDOUT)
+		rc = perf_watch_check(&run->watch, err);
+		if (rc < 0)
 			return rc;
-		if (now_ns() - heard > silence_ns)
-			return refuse(err, -ETIMEDOUT, "it has been silent for %lld s",
-			              (long long)(silence_ns / second));
 		if (now_ns() - pinged > ping_every_ns) {
 			ping(run);
 			pinged = now_ns();
@@ -244,7 +221,7 @@ static void collect(const struct run *run, struct perf_result *out)
 int perf_measure(slime_ctx *ctx, const struct perf_opts *o, struct perf_result *out,
                  struct slime_error *err)
 {
-	struct run run = {.o = o, .watch.fd = -1};
+	struct run run = {.o = o, .watch.chan.fd = -1};
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -253,7 +230,7 @@ int perf_measure(slime_ctx *ctx, const struct perf_opts *o, struct perf_result *
 	if (!run.workers || run.done_fd < 0)
 		rc = refuse(err, -ENOMEM, "no memory or descriptors for %u threads", o->threads);
 	else
-		rc = open_watch(&run, err);
+		rc = perf_watch_open(&run.watch, &o->at, err);
 	if (rc == 0)
 		rc = open_workers(&run, ctx, err);
 	if (rc == 0)
@@ -262,7 +239,7 @@ int perf_measure(slime_ctx *ctx, const struct perf_opts *o, struct perf_result *
 		collect(&run, out);
 	for (uint32_t i = 0; i < run.n_open; i++)
 		worker_close(&run.workers[i]);
-	chan_close(&run.watch);
+	chan_close(&run.watch.chan);
 	if (run.done_fd >= 0)
 		(void)close(run.done_fd);
 	free(run.workers);

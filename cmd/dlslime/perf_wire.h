@@ -22,6 +22,7 @@
 
 #include <slime/slime.h>
 
+#include "chan.h"
 #include "perf_shape.h"
 
 enum { PERF_HELLO_LEN = 8 };
@@ -47,5 +48,16 @@ uint64_t perf_mem_limit(void);
 
 int perf_ep_create(slime_ctx *ctx, const struct perf_shape *s, slime_ep **out,
                    struct slime_error *err);
+
+/* The client's second connection, by which it knows that the server's process runs. */
+struct perf_watch {
+	struct chan chan;
+	int64_t heard_ns;
+};
+
+int perf_watch_open(struct perf_watch *w, const struct address *at, struct slime_error *err);
+
+/* Does not block. An error: the server is gone, or silent for too long. */
+int perf_watch_check(struct perf_watch *w, struct slime_error *err);
 
 #endif

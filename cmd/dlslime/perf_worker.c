@@ -28,6 +28,21 @@ static int allocate(struct worker *w, struct slime_error *err)
 	return slime_mr_register(w->ctx, w->mem, perf_region_len(&w->shape), NULL, &w->mr, err);
 }
 
+/* Wait for message WANT as long as the server lives: it may have gigabytes to fill first. */
+static int await(struct worker *w, struct msg *m, uint8_t want, struct slime_error *err)
+{
+	for (;;) {
+		int rc = chan_expect(&w->chan, m, want, 0, second / 4, err);
+
+		if (rc == -ETIMEDOUT && !w->chan.said)
+			rc = perf_watch_check(w->watch, err);
+		else
+			return rc;
+		if (rc < 0)
+			return refuse(err, rc, "the server went away: %.200s", err->text);
+	}
+}
+
 static int ask(struct worker *w, struct slime_desc *ep, struct slime_desc *mr,
                struct slime_error *err)
 {
@@ -41,8 +56,8 @@ static int ask(struct worker *w, struct slime_desc *ep, struct slime_desc *mr,
 	perf_shape_put(&m, &w->shape);
 	put_desc(&m, &mine);
 	rc = chan_send(&w->chan, &m, 5 * second, err);
-	if (rc == 0) /* the server may have gigabytes to fill first */
-		rc = chan_expect(&w->chan, &m, PERF_GRANT, 0, 60 * second, err);
+	if (rc == 0)
+		rc = await(w, &m, PERF_GRANT, err);
 	if (rc < 0)
 		return rc;
 	get_desc(&m, ep);
@@ -62,7 +77,7 @@ static int connect_ep(struct worker *w, struct slime_error *err)
 		return rc;
 	rc = slime_ep_connect(w->ep, &ep, 10 * second, err);
 	if (rc == 0)
-		rc = chan_expect(&w->chan, &m, PERF_CONNECTED, 0, 12 * second, err);
+		rc = await(w, &m, PERF_CONNECTED, err);
 	else if (chan_expect(&w->chan, &m, PERF_CONNECTED, 0, second, &theirs) != -ETIMEDOUT &&
 	         theirs.text[0])
 		rc = refuse(err, rc, "%.120s (the server: %.110s)", err->text, theirs.text);

@@ -12,10 +12,12 @@
 #include <slime/slime.h>
 
 #include "perf.h"
+#include "perf_wire.h"
 
 struct worker {
 	const struct perf_opts *o;
 	slime_ctx *ctx;
+	struct perf_watch *watch; /* while opening */
 	struct chan chan;
 	pthread_mutex_t sending; /* held to send on CHAN: the watching thread pings */
 	_Atomic bool *stop;

@@ -264,6 +264,7 @@ static void match_sends_locked(struct tcp_ask *a)
 		a->sends.head = a->again.head;
 		a->again = (struct sl_op_queue){0};
 		a->again_due = true;
+		atomic_store(&a->in_vain, false);
 	}
 	while (a->sends.head && a->ncredit && !ring_full(a)) {
 		struct tcp_credit *credit = &a->credit[a->credit_head];
@@ -620,6 +621,7 @@ static bool keep_open(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op
 		a->sends_out--;
 	if (op->code == SL_OP_SEND && status == -ECANCELED) {
 		sl_op_push(&a->again, op);
+		atomic_store(&a->in_vain, true);
 		return false;
 	}
 	op->priv[2] = (uint64_t)(int64_t)status;
@@ -739,11 +741,15 @@ static bool sent_in_vain(struct sl_conn *conn, struct sl_op *op, int status)
 	struct tcp_ask *a = &conn->ask;
 	bool vain;
 
-	sl_lock_take(&conn->lock);
 	a->sends_out--;
+	if (status != -ECANCELED && !atomic_load(&a->in_vain))
+		return false;
+	sl_lock_take(&conn->lock);
 	vain = status == -ECANCELED && !sl_op_stop(op) && !conn->closed;
-	if (vain)
+	if (vain) {
 		sl_op_push(&a->again, op);
+		atomic_store(&a->in_vain, true);
+	}
 	if (a->again.head && !a->sends_out && !a->blocked)
 		tcp_ask_push_locked(conn);
 	sl_lock_drop(&conn->lock);

@@ -103,7 +103,8 @@ struct tcp_ask {
 	struct sl_op_queue sends;  /* without a receive of the peer's yet */
 	struct sl_op_queue again;  /* sent, but the peer had no receive for them any more */
 	bool again_due;            /* tell the peer that they come now */
-	uint32_t sends_out;        /* sends in the ring */
+	_Atomic bool in_vain;      /* AGAIN is not empty */
+	_Atomic uint32_t sends_out; /* sends in the ring */
 	struct tcp_credit *credit; /* receives of the peer's, oldest first */
 	uint32_t ncredit, credit_head, credit_cap;
 	struct sl_op_queue recvs;  /* ours; priv[0] is the id */

@@ -305,7 +305,8 @@ static int far_main(int fd)
 	say_byte(fd, 'r');
 	SIDE_UNTIL(&s, j.done);
 	say_byte(fd, 'd');
-	SIDE_UNTIL(&s, start_recv_imm(&j, &s) == -ECONNRESET);
+	SIDE_UNTIL(&s, s.conn->gone);
+	assert_int_equal(start_recv_imm(&j, &s), -ECONNRESET);
 	side_close(&s);
 	return 0;
 }
@@ -526,11 +527,13 @@ static int pidns_no_cma_main(int fd)
 		return 77;
 	pid = fork();
 	if (pid == 0) {
+		static struct job j;
 		struct side s;
 
 		side_open(&s, SLIME_CTX_NO_CMA, true, 0);
 		side_meet(&s, fd);
-		SIDE_UNTIL(&s, s.mem[99] != 0); /* and give the memfd meanwhile */
+		assert_int_equal(start_recv_imm(&j, &s), 0);
+		SIDE_UNTIL(&s, j.done); /* and give the memfd meanwhile */
 		assert_filled(s.mem, 100, 9);
 		side_close(&s);
 		_exit(0);
@@ -553,7 +556,7 @@ static void without_cma_pid_namespaces_do_not_matter(void **state)
 	side_open(&s, 0, true, 0);
 	side_meet(&s, c.fd);
 	fill(s.mem, 100, 9);
-	assert_int_equal(start_move(&j, &s, SL_OP_WRITE, 0, 0, 100), 0);
+	assert_int_equal(start_write_imm(&j, &s, 100, 1), 0);
 	SIDE_UNTIL(&s, j.done);
 	assert_ended(&j, 0);
 	child_end(&c);
