@@ -78,10 +78,10 @@ static void report_json(const struct get_result *r, const char *target)
 
 	(void)printf("{\"file\":");
 	json_string(stdout, target);
-	(void)printf(",\"bytes\":%llu,\"resumed_from\":%llu,\"seconds\":%.6f,\"GBps\":%.6f,"
-	             "\"transport\":",
+	(void)printf(",\"bytes\":%llu,\"resumed_from\":%llu,\"seconds\":%.6f,"
+	             "\"seconds_writing\":%.6f,\"GBps\":%.6f,\"transport\":",
 	             (unsigned long long)r->bytes, (unsigned long long)r->resumed_from,
-	             (double)r->ns / 1e9, gb_per_s(r));
+	             (double)r->ns / 1e9, (double)r->write_ns / 1e9, gb_per_s(r));
 	json_string(stdout, r->transport);
 	(void)printf(",\"device\":");
 	json_string(stdout, r->device);
@@ -106,7 +106,8 @@ static void report_people(const struct get_result *r, const char *target)
 	if (r->resumed_from)
 		(void)printf(", %s of them from before",
 		             size_human(r->resumed_from, from, sizeof(from)));
-	(void)printf("\nrate     %.3f GB/s, %.3f s\n", gb_per_s(r), (double)r->ns / 1e9);
+	(void)printf("\nrate     %.3f GB/s, %.3f s (%.3f s of them writing to the disk)\n",
+	             gb_per_s(r), (double)r->ns / 1e9, (double)r->write_ns / 1e9);
 	(void)printf("over     %s%s%s%s, %u lane%s\n", r->transport, r->device[0] ? " (" : "",
 	             r->device, r->device[0] ? ")" : "", r->lanes, r->lanes == 1 ? "" : "s");
 	if (r->because[0])

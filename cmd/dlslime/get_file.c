@@ -21,7 +21,7 @@
 static const int64_t second = 1000000000;
 static const int64_t silence_ns = 5000000000;
 
-enum { BLOCK = 1 << 20, SLOTS = 32 };
+enum { BLOCK = 1 << 20, SLOTS = 16 };
 
 /* What an attempt came to. */
 enum outcome {
@@ -354,15 +354,18 @@ static enum outcome take_front(struct get *g)
 		uint32_t slot = g->slot_of[block % SLOTS];
 		const char *bytes = g->mem + (size_t)slot * BLOCK;
 		size_t len = block_len(g, block);
+		int64_t start;
 
 		(void)XXH3_128bits_update(g->hash, bytes, len);
+		start = now_ns();
 		if (part_write(g->part, g->done, bytes, len, g->err) < 0)
 			return HOPELESS;
+		g->progress_ns = now_ns();
+		g->result->write_ns += g->progress_ns - start;
 		g->done += len;
 		part_advance(g->part, g->done);
 		g->arrived[block % SLOTS] = false;
 		g->free_slots[g->n_free++] = slot;
-		g->progress_ns = now_ns();
 		block++;
 	}
 	return COMPLETE;

@@ -19,6 +19,7 @@ struct get_result {
 	uint64_t bytes;        /* of the file */
 	uint64_t resumed_from; /* there already */
 	int64_t ns;            /* for the rest */
+	int64_t write_ns;      /* of them writing to the disk */
 	uint8_t hash[FILE_HASH_LEN];
 	uint32_t lanes;
 	char transport[SHARE_TRANSPORT_MAX];

@@ -75,7 +75,8 @@ static void open_shape(struct run *run, uint32_t i, struct worker *w)
 	w->stop = &run->stop;
 	w->shape = o->shape;
 	perf_shape_plan(&w->shape, o->footprint / o->threads);
-	(void)getrandom(&w->shape.seed, sizeof(w->shape.seed), 0);
+	if (getrandom(&w->shape.seed, sizeof(w->shape.seed), 0) != sizeof(w->shape.seed))
+		w->shape.seed = (uint64_t)getpid() + i; /* only a pattern, nothing secret */
 	w->max_ops = UINT64_MAX;
 	if (o->iters)
 		w->max_ops = o->iters / o->threads + (i < o->iters % o->threads);

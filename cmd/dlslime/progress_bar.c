@@ -12,6 +12,8 @@
 
 static const int64_t draw_every_ns = 100000000;
 
+enum { NAME_WIDTH = 16 };
+
 static int terminal_width(void)
 {
 	struct winsize ws = {0};
@@ -36,18 +38,15 @@ static void draw(const struct progress_bar *bar, uint64_t at, uint64_t total, do
 {
 	double share = total ? (double)at / (double)total : 1;
 	double rate = (double)(at - bar->begun_at) / seconds;
-	char have[32];
 	char all[32];
-	char right[128];
-	int n = snprintf(right, sizeof(right), " %3.0f %%  %s of %s  %.2f GB/s  %.0f s left",
-	                 share * 100, size_human(at, have, sizeof(have)),
-	                 size_human(total, all, sizeof(all)), rate / 1e9,
+	char right[96];
+	int n = snprintf(right, sizeof(right), " %3.0f %% of %s, %.2f GB/s, %.0f s left",
+	                 share * 100, size_human(total, all, sizeof(all)), rate / 1e9,
 	                 rate > 0 ? (double)(total - at) / rate : 0);
-	int width = terminal_width() - 1 - n - (int)strlen(bar->what) - 1 - 20 - 3;
+	int width = terminal_width() - 1 - (int)strlen(bar->what) - 1 - NAME_WIDTH - 3 - n;
 	int full = (int)(share * width);
 
-	(void)fprintf(stderr, "\r%s ", bar->what);
-	(void)fprintf(stderr, "%-20.20s", bar->name);
+	(void)fprintf(stderr, "\r%s %-*.*s", bar->what, NAME_WIDTH, NAME_WIDTH, bar->name);
 	if (width > 4) {
 		(void)fprintf(stderr, " [");
 		for (int i = 0; i < width; i++)

@@ -22,7 +22,10 @@
 extern "C" {
 #endif
 
-/* Why a call failed. Plain data, no pointers: put it on the stack. */
+/*
+ * Why a call failed. Plain data, no pointers: put it on the stack. It is written
+ * only when a call fails, and TEXT always ends in a NUL.
+ */
 struct slime_error {
 	int code;       /* the negative errno that the call returned */
 	char text[252]; /* one lower-case sentence, no newline */
@@ -36,8 +39,11 @@ typedef void slime_log_fn(void *arg, enum slime_log_level level, const char *lin
 SLIME_API const char *slime_version(void);
 
 /*
- * Send log lines to FN, or nowhere if FN is NULL. The default writes warnings
- * and errors to stderr. FN may be called from any thread.
+ * Send log lines to FN, or nowhere if FN is NULL. LEVEL is the least important
+ * level that is sent. The default writes errors and warnings to stderr; once
+ * replaced it cannot be put back. FN gets one line at a time, from any thread,
+ * and must not call into this library. When this returns, the FN before it is
+ * not running any more and is not called again.
  */
 SLIME_API void slime_log_set(slime_log_fn *fn, void *arg, enum slime_log_level level);
 

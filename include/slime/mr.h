@@ -50,15 +50,23 @@ enum slime_mem_flags {
 struct slime_mem_opts {
 	uint32_t size;
 	uint32_t flags; /* enum slime_mem_flags */
-	int32_t numa;   /* node, -1: where the caller runs */
+	int32_t numa;   /* node + 1; 0: where the caller runs */
 };
 
 /*
  * Memory that a peer on this host can map, so that shm moves it without the
  * kernel: zeroed, page aligned. Any other memory works too, but slower there.
+ * OPTS may be NULL. -EINVAL: LEN is 0, a flag is not known, or there is no such
+ * node. -ENOMEM: no memory, or over the lock limit. -EMFILE, -ENFILE: it takes a
+ * descriptor. Other negative errnos: the system's, with the sentence.
  */
-SLIME_API int slime_mem_alloc(slime_ctx *ctx, size_t len, const struct slime_mem_opts *opts, void **out,
-                            struct slime_error *err);
+SLIME_API int slime_mem_alloc(slime_ctx *ctx, size_t len, const struct slime_mem_opts *opts,
+                              void **out, struct slime_error *err);
+
+/*
+ * Free what slime_mem_alloc() gave; NULL is fine. Its regions go first, as with
+ * any memory (see slime_mr_register()); CTX may have been destroyed before.
+ */
 SLIME_API void slime_mem_free(slime_ctx *ctx, void *addr);
 
 #define SLIME_DESC_MAX 2048
@@ -66,6 +74,8 @@ SLIME_API void slime_mem_free(slime_ctx *ctx, void *addr);
 /*
  * What a peer needs to reach a region or an endpoint: LEN bytes that you carry
  * to it any way you like. Versioned, the same on every machine, and opaque.
+ * There are secrets in it: who has it may connect, or use the region's rights.
+ * Treat it as a password.
  */
 struct slime_desc {
 	uint32_t len;
@@ -74,21 +84,34 @@ struct slime_desc {
 
 /*
  * Register LEN bytes at ADDR. The memory must stay valid until
- * slime_mr_deregister() and until every transfer that uses it has completed.
- * OPTS may be NULL. -EINVAL: LEN is 0 or wraps. -ENODEV: nobody knows the
- * pointer. -ENOMEM: no memory, or over the lock limit (see ulimit -l).
+ * slime_mr_deregister() has returned and every transfer of this side that uses
+ * it has completed. OPTS may be NULL. -EINVAL: LEN is 0 or wraps, or an option is
+ * wrong. -ENODEV: nobody knows the pointer, or memory of that kind. -ENOMEM: no
+ * memory, or over the lock limit (see ulimit -l).
  */
 SLIME_API int slime_mr_register(slime_ctx *ctx, void *addr, size_t len,
-                              const struct slime_mr_opts *opts, slime_mr **out,
-                              struct slime_error *err);
+                                const struct slime_mr_opts *opts, slime_mr **out,
+                                struct slime_error *err);
 
-/* Drop the region; transfers in flight keep what they need. NULL is fine. */
+/*
+ * Drop the region; this side's transfers in flight keep what they need. NULL is
+ * fine. What a peer does with it ends with -EACCES from then on; only over shm
+ * may a copy that it has begun still touch the memory, so let peers finish first.
+ */
 SLIME_API void slime_mr_deregister(slime_mr *mr);
 
-/* Describe MR for a peer to import. */
+/*
+ * Describe MR for peers to import, any number of times and of peers. It covers the
+ * transports that the context has opened, so export after creating endpoints;
+ * when there is none yet, the default ones are opened. -EACCES, -ENODEV, ...:
+ * what the first of them refused with, if all did. -EMSGSIZE: too many devices.
+ */
 SLIME_API int slime_mr_export(slime_mr *mr, struct slime_desc *out, struct slime_error *err);
 
-/* Let go of a peer's region (see slime_ep_import()). NULL is fine. */
+/*
+ * Let go of a peer's region (see slime_ep_import()), which is good for the
+ * endpoint that imported it only. Transfers in flight keep it. NULL is fine.
+ */
 SLIME_API void slime_rmr_release(slime_rmr *rmr);
 
 #ifdef __cplusplus

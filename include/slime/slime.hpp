@@ -397,7 +397,6 @@ class memory
 		options() noexcept : slime_mem_opts()
 		{
 			size = sizeof(slime_mem_opts);
-			numa = -1;
 		}
 	};
 

@@ -20,7 +20,8 @@ int slime_mem_alloc(slime_ctx *ctx, size_t len, const struct slime_mem_opts *opt
 	if (opts && (opts->flags & ~known_flags))
 		return sl_fail(err, -EINVAL, "memory flags 0x%x are not known",
 		               opts->flags & ~known_flags);
-	return sl_shm_mem_alloc(len, opts ? opts->flags : 0, opts ? opts->numa : -1, out, err);
+	return sl_shm_mem_alloc(len, opts ? opts->flags : 0,
+	                        opts && opts->numa > 0 ? opts->numa - 1 : -1, out, err);
 }
 
 void slime_mem_free(slime_ctx *ctx, void *addr)

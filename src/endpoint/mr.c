@@ -178,7 +178,7 @@ static int unpack_lanes(slime_ep *ep, slime_rmr *rmr, const struct sl_desc_secti
 
 		if (!s)
 			return sl_fail(err, -ENODEV,
-			               "the region is not reachable over %s; let its owner export it again after creating the endpoint",
+			               "the region is not reachable over %s: its owner must export it after creating its endpoint, and over shm without CMA it must be in memory of slime_mem_alloc()",
 			               ep->tr->name);
 		if (s->len > sizeof(blob.bytes))
 			return sl_fail(err, -EPROTO, "the %s part of the description has %u bytes",

@@ -9,12 +9,15 @@
  *
  * Who calls from where:
  *   submit()                       any thread, several at once
- *   progress() cancel() arm()      one thread at a time per domain: the endpoint
- *                                  layer holds the progress lock of the context
- *   conn_create() connect() conn_ready() conn_close() conn_destroy()
- *                                  any thread, one at a time per connection,
- *                                  while progress() may run in another
- *   everything else                any thread
+ *   progress() arm() cancel() connect() conn_ready() conn_name() conn_destroy()
+ *                                  one thread at a time: the endpoint layer
+ *                                  holds the progress lock of the context
+ *   conn_close()                   any thread, while progress() may run in
+ *                                  another; once or twice per connection
+ *   dom_close()                    the last call of all, any thread
+ *   everything else                any thread, several at once, while progress()
+ *                                  may run; unreg() and rreg_free() also from
+ *                                  within sl_op_done()
  *
  * One directory per transport, one table per directory, one line in
  * transport/transports.c. tests/contract/test_transport.c runs against them all.
@@ -200,7 +203,8 @@ struct sl_transport {
 	 * block. It may be over already and its memory in use for a newer op: find
 	 * it in your own lists by address, under your lock, and act only if
 	 * sl_op_stop() is not 0. It then ends with that status, or with what it
-	 * already had, within a few milliseconds and with quiet memory.
+	 * already had, within a few milliseconds and with quiet memory. Called
+	 * again every millisecond or so until OP has ended: asking twice is as once.
 	 */
 	void (*cancel)(struct sl_conn *conn, struct sl_op *op);
 

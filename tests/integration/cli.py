@@ -97,23 +97,37 @@ class Process:
         return subprocess.CompletedProcess(self.popen.args, self.popen.returncode, out, err)
 
 
+def started(server, read):
+    """What READ makes of the first lines of SERVER, which is killed if that fails."""
+    try:
+        return server, read()
+    except BaseException:
+        with server:
+            raise
+
+
 def perf_server(*args):
     """A 'perf serve', and where it is."""
     server = Process("perf", "serve", *(args or ("--bind", "127.0.0.1")))
-    line = server.line()
-    assert re.fullmatch(r"ready \S+:\d+", line), line
-    return server, line.split()[1]
+
+    def address():
+        line = server.line()
+        assert re.fullmatch(r"ready \S+:\d+", line), line
+        return line.split()[1]
+
+    return started(server, address)
 
 
 def file_server(*files, options=()):
     """A 'serve' of FILES, and their tickets."""
     server = Process("serve", "--bind", "127.0.0.1", *options, "--", *map(str, files))
-    tickets = []
-    for _ in files:
+
+    def ticket():
         words = server.line().split()
-        assert words and words[0].startswith("slime:"), (words, server.popen.poll())
-        tickets.append(words[0])
-    return server, tickets
+        assert words and words[0].startswith("slime:"), words
+        return words[0]
+
+    return started(server, lambda: [ticket() for _ in files])
 
 
 def port_of(address):

@@ -101,6 +101,15 @@ def test_many_readers_at_once_and_each_file_has_its_ticket(source, target):
             assert same(paths[i % 3], target / str(i) / f"file{i % 3}")
 
 
+def test_tickets_may_name_ipv6_addresses(source, target):
+    path = make(source / "file", 1000)
+    with Process("serve", "--bind", "::1", str(path)) as server:
+        ticket = server.line().split()[0]
+        assert ticket.startswith("slime:[::1]:")
+        assert get(ticket, "-o", target).returncode == 0
+        assert same(path, target / "file")
+
+
 def test_output_is_a_directory_or_a_name(source, target):
     path = make(source / "file", 1000)
     server, (ticket,) = file_server(path)
@@ -245,8 +254,8 @@ def stopped_half_way(ticket, target, *args):
     return reader
 
 
-# large enough for it to be met half-way
-BIG = 400 * MIB
+# large enough to be met half-way, with a last block that is small enough to be copied by hand
+BIG = 400 * MIB + 10
 
 
 @pytest.fixture(scope="module")

@@ -130,16 +130,19 @@ static bool has_room(const struct tcp_serve *s)
 	return tcp_batch_room(&s->out, TCP_HEAD_LEN) && s->out.total < TCP_CHUNK;
 }
 
-static void put_head(struct tcp_serve *s, enum tcp_type type, unsigned flags, int status, uint64_t len)
+static void put_head(struct sl_conn *conn, enum tcp_type type, int status, uint64_t len)
 {
+	struct tcp_serve *s = &conn->serve;
+	struct tcp_head head = {.type = (uint8_t)type, .arg = (uint32_t)status, .len = len};
+
 	s->data_head = NULL;
-	tcp_put_head(tcp_batch_put(&s->out, TCP_HEAD_LEN),
-	             &(struct tcp_head){.type = (uint8_t)type, .flags = (uint8_t)flags,
-	                                .arg = (uint32_t)status, .len = len});
+	sl_lock_take(&conn->dom->reg_lock);
+	tcp_put_head(tcp_batch_put(&s->out, TCP_HEAD_LEN), &head);
+	sl_lock_drop(&conn->dom->reg_lock);
 }
 
-/* LEN more bytes of the read follow: in the DATA frame that is last in OUT, or in a new one. */
-static void put_data(struct tcp_serve *s, uint64_t len)
+/* LEN more bytes of the read follow: in the DATA frame that is last in OUT, or in a new one. reg_lock held. */
+static void put_data_locked(struct tcp_serve *s, uint64_t len)
 {
 	if (!s->data_head) {
 		s->data = (struct tcp_head){.type = TCP_DATA};
@@ -149,10 +152,12 @@ static void put_data(struct tcp_serve *s, uint64_t len)
 	tcp_put_head(s->data_head, &s->data);
 }
 
-static void end_read(struct tcp_serve *s)
+static void end_read(struct sl_conn *conn)
 {
+	struct tcp_serve *s = &conn->serve;
+
 	if (s->status || !s->data_head || s->data.len > LAST_MAX || s->bytes > LAST_MAX) {
-		put_head(s, TCP_DONE, 0, s->status, s->bytes);
+		put_head(conn, TCP_DONE, s->status, s->bytes);
 		return;
 	}
 	s->data.flags = TCP_LAST;
@@ -164,7 +169,7 @@ void tcp_serve_pong(struct sl_conn *conn)
 {
 	if (!has_room(&conn->serve) || conn->serve.fd.fd < 0)
 		return;
-	put_head(&conn->serve, TCP_PONG, 0, 0, 0);
+	put_head(conn, TCP_PONG, 0, 0);
 	(void)flush(conn);
 }
 
@@ -286,7 +291,7 @@ static int on_head(struct sl_conn *conn)
 		tcp_ask_uncredit(conn, s->head.arg);
 		return 1;
 	default:
-		put_head(s, TCP_PONG, 0, 0, 0);
+		put_head(conn, TCP_PONG, 0, 0);
 		return 1;
 	}
 }
@@ -375,7 +380,7 @@ static int on_read(struct sl_conn *conn)
 		struct iovec v[TCP_BATCH_IOV];
 		size_t got = tcp_cursor_iov(&s->cur, most, v, TCP_BATCH_IOV - before, &n);
 
-		put_data(s, got);
+		put_data_locked(s, got);
 		for (unsigned i = 0; i < n; i++)
 			tcp_batch_ref(&s->out, v[i].iov_base, v[i].iov_len);
 		tcp_cursor_skip(&s->cur, got);
@@ -594,9 +599,9 @@ static int on_end(struct sl_conn *conn)
 	}
 	note_end(s);
 	if (s->head.type == TCP_READ)
-		end_read(s);
+		end_read(conn);
 	else
-		put_head(s, TCP_DONE, 0, s->status, s->bytes);
+		put_head(conn, TCP_DONE, s->status, s->bytes);
 	begin_transfer(s);
 	return 1;
 }

@@ -336,13 +336,8 @@ static void noise_in_the_ring_ends_the_connection_at_worst(void **state)
 		shm->conn_close(p->a.conn);
 		shm->conn_destroy(p->b.conn);
 		p->b.conn = NULL;
-		for (int k = 0; k < 200; k++)
-			(void)shm->progress(p->a.dom, 64);
-		for (int i = 0; ok && i < 8; i++) {
-			assert_int_equal(recv[i].done, 1);
-			assert_int_equal(imm[i].done, 1);
-			assert_int_equal(send[i].done, 1);
-		}
+		for (int i = 0; ok && i < 8; i++)
+			SIDE_UNTIL(&p->a, recv[i].done == 1 && imm[i].done == 1 && send[i].done == 1);
 		shm->rreg_free(p->b.rreg);
 		p->b.rreg = NULL;
 		pair_close(p);
