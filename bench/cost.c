@@ -90,17 +90,9 @@ static void measure(const struct side *s, const struct slime_seg *segs, size_t n
 	}
 }
 
-static int compare(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 static double median_ns(struct samples *s)
 {
-	qsort(s->ns, s->n, sizeof(*s->ns), compare);
-	return (double)s->ns[s->n / 2];
+	return (double)samples_at(s, 0.5);
 }
 
 static uint64_t posts(slime_ctx *ctx)

@@ -58,6 +58,18 @@ static int start_recv(struct side *s, int64_t timeout_ns, slime_op **op)
 	return slime_ep_recv(s->ep, &span, &how, op);
 }
 
+static void figure_ms(const char *what, struct samples *s)
+{
+	static const struct {
+		const char *metric;
+		double share;
+	} shares[] = {{"p50", 0.5}, {"p99", 0.99}, {"max", 1}};
+
+	for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++)
+		figure(what, 0, s->n, shares[i].metric,
+		       (double)samples_at(s, shares[i].share) / (double)ms_ns, "ms");
+}
+
 /* 1 to 10 ms, no two in a row alike. */
 static void deadlines(struct side *s, const char *what,
                       int (*start)(struct side *, int64_t, slime_op **))
@@ -79,7 +91,7 @@ static void deadlines(struct side *s, const char *what,
 		}
 		slime_op_release(op);
 	}
-	figure_latency(what, 0, DEADLINES, &late, "ms");
+	figure_ms(what, &late);
 	samples_free(&late);
 }
 
@@ -117,7 +129,7 @@ static void signalled(struct side *s, int n, const char *transport, const char *
 		(void)kill(s[i].server, SIGKILL);
 		side_end(&s[i]);
 	}
-	figure_latency(what, 0, (uint64_t)n, &took, "ms");
+	figure_ms(what, &took);
 	samples_free(&took);
 }
 

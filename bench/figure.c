@@ -84,17 +84,18 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-void figure_latency(const char *what, uint64_t size, uint64_t depth, struct samples *s,
-                    const char *unit)
+int64_t samples_at(struct samples *s, double share)
 {
-	double per = (double)(unit[0] == 'm' ? ms_ns : us_ns);
+	qsort(s->ns, s->n, sizeof(*s->ns), compare);
+	return s->ns[(size_t)(share * (double)(s->n - 1))];
+}
 
+void figure_latency(const char *what, uint64_t size, uint64_t depth, struct samples *s)
+{
 	if (s->n == 0)
 		return;
-	qsort(s->ns, s->n, sizeof(*s->ns), compare);
-	figure(what, size, depth, "p50", (double)s->ns[s->n / 2] / per, unit);
-	figure(what, size, depth, "p99", (double)s->ns[s->n * 99 / 100] / per, unit);
-	figure(what, size, depth, "max", (double)s->ns[s->n - 1] / per, unit);
+	figure(what, size, depth, "p50", (double)samples_at(s, 0.5) / (double)us_ns, "us");
+	figure(what, size, depth, "p99", (double)samples_at(s, 0.99) / (double)us_ns, "us");
 }
 
 static uint64_t word(size_t i, uint64_t seed)

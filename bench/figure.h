@@ -42,13 +42,15 @@ struct samples {
 void samples_add(struct samples *s, int64_t ns);
 void samples_free(struct samples *s);
 
+/* The sample that SHARE (0 to 1) of all are not above; sorts S, which is not empty. */
+int64_t samples_at(struct samples *s, double share);
+
 /* {"what": ..., "size": ..., "depth": ..., "metric": ..., "value": ..., "unit": ...} */
 void figure(const char *what, uint64_t size, uint64_t depth, const char *metric, double value,
             const char *unit);
 
-/* p50, p99 and max of S, which is sorted by it. UNIT: "us" or "ms". */
-void figure_latency(const char *what, uint64_t size, uint64_t depth, struct samples *s,
-                    const char *unit);
+/* p50 and p99 of S in microseconds, if there are any. */
+void figure_latency(const char *what, uint64_t size, uint64_t depth, struct samples *s);
 
 /* Word I of memory filled with SEED: cheap to make and to check, different in every word. */
 void fill(char *mem, size_t len, uint64_t seed);

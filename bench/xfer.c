@@ -195,7 +195,7 @@ static void measure(struct bench *b, const struct cell *c, struct samples *sampl
 	run(b, c, cell_ns(), UINT64_MAX, &r, samples);
 	verify(b, c, r.total);
 	if (c->latency)
-		figure_latency(what, c->size, c->depth, samples, "us");
+		figure_latency(what, c->size, c->depth, samples);
 	if (c->size >= 64 * KIB)
 		figure(what, c->size, c->depth, "bw", (double)(r.ops * c->size) / (double)r.ns,
 		       "GB/s");

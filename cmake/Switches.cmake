@@ -59,6 +59,6 @@ slime_switch_to_come(USE_MACA            "MetaX devices in place of CUDA")
 option(DLSLIME_WERROR "treat warnings as errors; off for packagers, on in every preset" OFF)
 set(DLSLIME_SANITIZE "" CACHE STRING "sanitizers, as in -fsanitize=")
 option(DLSLIME_FUZZ "build the fuzz targets for libFuzzer (clang)" OFF)
-set(DLSLIME_TESTS "check;unit;contract;torture;fuzz;integration;cpp;example;install" CACHE STRING
+set(DLSLIME_TESTS "check;unit;contract;torture;fuzz;integration;cpp;install" CACHE STRING
     "the groups of tests to build and register")
 set(DLSLIME_TEST_PREFIX "" CACHE STRING "put before each test's name, to tell builds apart")

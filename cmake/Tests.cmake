@@ -216,8 +216,9 @@ if(wanted)
 		tools/check-symbols "$<TARGET_FILE:dlslime>" "$<TARGET_FILE:dlslime-static>")
 endif()
 
-# Each example checks what it moved. Without an argument it takes the best way, which is shm.
-slime_test_group(example wanted)
+# The examples end with an error if what they moved is not as expected. They go where the
+# integration tests go: both are several processes, which tsan does not follow.
+slime_test_group(integration wanted)
 if(wanted)
 	set(example_ways best)
 	if(BUILD_TCP)

@@ -245,3 +245,15 @@ int chan_expect(struct chan *c, struct msg *m, uint8_t want, uint8_t skip, int64
 	c->said = true;
 	return refuse(err, -(int)code, "%s", said.text);
 }
+
+int chan_both_sides(struct chan *c, int rc, uint8_t skip, struct slime_error *err)
+{
+	struct slime_error theirs = {0};
+	struct msg m;
+
+	/* no message is of type 0 */
+	(void)chan_expect(c, &m, 0, skip, 1000000000, &theirs);
+	if (!c->said || strcmp(theirs.text, err->text) == 0)
+		return rc;
+	return refuse(err, rc, "%.120s (the server: %.110s)", err->text, theirs.text);
+}

@@ -55,4 +55,10 @@ void chan_send_error(struct chan *c, const struct slime_error *why);
 int chan_expect(struct chan *c, struct msg *m, uint8_t want, uint8_t skip, int64_t timeout_ns,
                 struct slime_error *err);
 
+/*
+ * We cannot go on, for the reason in ERR: if the other end says within a second
+ * that it cannot either, and in other words, add those. Returns RC.
+ */
+int chan_both_sides(struct chan *c, int rc, uint8_t skip, struct slime_error *err);
+
 #endif

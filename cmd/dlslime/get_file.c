@@ -226,15 +226,11 @@ static enum outcome begin(struct get *g, const struct file_id *id)
 static enum outcome connect_ep(struct get *g, const struct slime_desc *ep,
                                const struct slime_desc *mr)
 {
-	struct slime_error theirs = {0};
 	struct msg m;
 	int rc = slime_ep_connect(g->ep, ep, 10 * second, g->err);
 
 	if (rc < 0) {
-		if (chan_expect(&g->chan, &m, SHARE_CONNECTED, SHARE_ALIVE, second, &theirs) < 0 &&
-		    g->chan.said)
-			(void)refuse(g->err, rc, "%.120s (the server: %.110s)", g->err->text,
-			             theirs.text);
+		(void)chan_both_sides(&g->chan, rc, SHARE_ALIVE, g->err);
 		return g->begun && rc != -EPROTO && rc != -EINVAL ? BROKEN : HOPELESS;
 	}
 	rc = chan_expect(&g->chan, &m, SHARE_CONNECTED, SHARE_ALIVE, 12 * second, g->err);

@@ -69,7 +69,6 @@ static int connect_ep(struct worker *w, struct slime_error *err)
 {
 	struct slime_desc ep;
 	struct slime_desc mr;
-	struct slime_error theirs = {0};
 	struct msg m;
 	int rc = ask(w, &ep, &mr, err);
 
@@ -78,9 +77,8 @@ static int connect_ep(struct worker *w, struct slime_error *err)
 	rc = slime_ep_connect(w->ep, &ep, 10 * second, err);
 	if (rc == 0)
 		rc = await(w, &m, PERF_CONNECTED, err);
-	else if (chan_expect(&w->chan, &m, PERF_CONNECTED, 0, second, &theirs) != -ETIMEDOUT &&
-	         theirs.text[0])
-		rc = refuse(err, rc, "%.120s (the server: %.110s)", err->text, theirs.text);
+	else
+		(void)chan_both_sides(&w->chan, rc, 0, err);
 	if (rc < 0)
 		return rc;
 	return slime_ep_import(w->ep, &mr, &w->rmr, err);
@@ -164,23 +162,13 @@ static int submit(struct worker *w, uint64_t index, const struct slime_submit *h
 
 static int failed(struct worker *w, int status)
 {
-	struct slime_error theirs = {0};
 	char name[64];
-	struct msg m;
 
+	(void)refuse(&w->err, status, "%s failed after %llu operations: %s",
+	             perf_op_names[w->shape.op], (unsigned long long)w->next,
+	             errno_name(status, name, sizeof(name)));
 	/* the server may know more */
-	if (!atomic_load(w->stop) &&
-	    chan_expect(&w->chan, &m, MSG_ERROR, 0, second / 5, &theirs) == 0) {
-		(void)get_uint(&m, 4);
-		get_text(&m, theirs.text, sizeof(theirs.text));
-		return refuse(&w->err, status,
-		              "%s failed after %llu operations: %s (the server: %.120s)",
-		              perf_op_names[w->shape.op], (unsigned long long)w->next,
-		              errno_name(status, name, sizeof(name)), theirs.text);
-	}
-	return refuse(&w->err, status, "%s failed after %llu operations: %s",
-	              perf_op_names[w->shape.op], (unsigned long long)w->next,
-	              errno_name(status, name, sizeof(name)));
+	return atomic_load(w->stop) ? status : chan_both_sides(&w->chan, status, 0, &w->err);
 }
 
 /* Ready the memory of operation INDEX so that only its own success makes it right. */

@@ -10,8 +10,8 @@
  * return CODE, so that a failing function ends in one line:
  *	return sl_fail(err, -EINVAL, "length of region is zero");
  */
-__attribute__((format(printf, 3, 4))) int sl_fail(struct slime_error *err, int code, const char *fmt,
-                                                  ...);
+__attribute__((format(printf, 3, 4))) int sl_fail(struct slime_error *err, int code,
+                                                  const char *fmt, ...);
 
 /* The system's words for CODE (a negative errno), thread-safe: "connection refused". */
 const char *sl_error_name(int code, char *buf, size_t cap);

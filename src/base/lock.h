@@ -28,7 +28,10 @@ struct SL_TSA(capability("mutex")) sl_lock {
 	pthread_mutex_t mutex;
 };
 
-#define SL_LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define SL_LOCK_INIT                      \
+	{                                 \
+		PTHREAD_MUTEX_INITIALIZER \
+	}
 
 static inline void sl_lock_init(struct sl_lock *l)
 {

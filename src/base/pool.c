@@ -31,8 +31,8 @@ static void push(struct sl_pool *pool, struct head *first, struct head *last)
 	do {
 		atomic_store_explicit(&last->next, (uint32_t)old, memory_order_relaxed);
 		new = (old & ~(uint64_t)UINT32_MAX) | (first->index + 1);
-	} while (!atomic_compare_exchange_weak_explicit(&pool->head, &old, new, memory_order_release,
-	                                                memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+	    &pool->head, &old, new, memory_order_release, memory_order_relaxed));
 }
 
 /* The tag changes with every pop, so that a head seen before a pop never matches after it. */
@@ -46,10 +46,10 @@ static struct head *pop(struct sl_pool *pool)
 		if (!(uint32_t)old)
 			return NULL;
 		h = at(pool, (uint32_t)old - 1);
-		new = ((old >> 32) + 1) << 32 |
-		      atomic_load_explicit(&h->next, memory_order_relaxed);
-	} while (!atomic_compare_exchange_weak_explicit(&pool->head, &old, new, memory_order_acquire,
-	                                                memory_order_acquire));
+		new =
+		    ((old >> 32) + 1) << 32 | atomic_load_explicit(&h->next, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak_explicit(
+	    &pool->head, &old, new, memory_order_acquire, memory_order_acquire));
 	return h;
 }
 
@@ -81,7 +81,8 @@ int sl_pool_init(struct sl_pool *pool, size_t size)
 {
 	int rc;
 
-	*pool = (struct sl_pool){.stride = (uint32_t)((sizeof(struct head) + size + 63) & ~(size_t)63)};
+	*pool =
+	    (struct sl_pool){.stride = (uint32_t)((sizeof(struct head) + size + 63) & ~(size_t)63)};
 	sl_lock_init(&pool->grow);
 	sl_lock_take(&pool->grow);
 	rc = grow_locked(pool);

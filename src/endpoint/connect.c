@@ -57,7 +57,6 @@ static void list_offered(const struct sl_desc_section *sections, int n, char *ou
 	}
 }
 
-
 /* Call connect() on every lane that both sides have. */
 static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 {
@@ -68,7 +67,8 @@ static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 	if (n < 0)
 		return n;
 	for (uint32_t lane = 0; lane < c->nlanes; lane++) {
-		const struct sl_desc_section *s = sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
+		const struct sl_desc_section *s =
+		    sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
 		struct sl_blob blob = {0};
 		char offered[64];
 		int rc;
@@ -80,7 +80,8 @@ static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 			return sl_fail(err, -ENODEV, "the peer offers only %s", offered);
 		}
 		if (s->len > sizeof(blob.bytes))
-			return sl_fail(err, -EPROTO, "the peer's description has %u bytes for it", s->len);
+			return sl_fail(err, -EPROTO, "the peer's description has %u bytes for it",
+			               s->len);
 		blob.len = s->len;
 		memcpy(blob.bytes, s->bytes, s->len);
 		ep->peer_dom[lane] = s->dom;
@@ -295,7 +296,8 @@ static int begin(slime_ep *ep, const struct slime_desc *peer, struct slime_error
 	if (rc < 0)
 		return rc;
 	if (head.ep_id == ep->id)
-		return sl_fail(err, -EINVAL, "this is the endpoint's own description, not the peer's");
+		return sl_fail(err, -EINVAL,
+		               "this is the endpoint's own description, not the peer's");
 	ep->peer_desc = malloc(sizeof(*ep->peer_desc));
 	if (!ep->peer_desc)
 		return sl_fail(err, -ENOMEM, "no memory for the peer's description");
@@ -365,10 +367,12 @@ static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct sl
 		    memcmp(ep->peer_desc->bytes, peer->bytes, peer->len))
 			rc = sl_fail(err, -EISCONN, "the endpoint is connecting to another peer");
 		break;
-	case SL_EP_CONNECTED: /* while nobody waited: then the next call with the same peer says so */
+	case SL_EP_CONNECTED: /* while nobody waited: then the next call with the same peer says so
+	                       */
 		if (ep->told || sl_desc_read(peer, SL_DESC_EP, &head, sections, err) < 0 ||
 		    head.ep_id != ep->peer.ep_id)
-			rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s", ep->peer_name);
+			rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s",
+			             ep->peer_name);
 		break;
 	default:
 		break;
@@ -386,7 +390,8 @@ int slime_ep_connect(slime_ep *ep, const struct slime_desc *peer, int64_t timeou
 
 	if (!ep || !peer)
 		return sl_fail(err, -EINVAL, "no endpoint or no description was given");
-	/* connections that are given up on the way are destroyed, and that needs the progress lock */
+	/* connections that are given up on the way are destroyed, and that needs the progress lock
+	 */
 	sl_progress_enter(ep->ctx);
 	sl_lock_take(&ep->lock);
 	fresh = atomic_load(&ep->state) == SL_EP_NEW;

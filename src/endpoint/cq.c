@@ -101,7 +101,8 @@ static bool has_result(void *arg)
 	slime_cq *cq = arg;
 	uint64_t head = atomic_load_explicit(&cq->head, memory_order_relaxed);
 
-	return atomic_load_explicit(&cq->ring[head & cq->mask].seq, memory_order_acquire) == head + 1;
+	return atomic_load_explicit(&cq->ring[head & cq->mask].seq, memory_order_acquire) ==
+	       head + 1;
 }
 
 static void signal_fd(slime_cq *cq)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <slime/ctx.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <slime/ctx.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -16,7 +16,8 @@
 
 const char *slime_version(void)
 {
-	return XSTR(SLIME_VERSION_MAJOR) "." XSTR(SLIME_VERSION_MINOR) "." XSTR(SLIME_VERSION_PATCH);
+	return XSTR(SLIME_VERSION_MAJOR) "." XSTR(SLIME_VERSION_MINOR) "." XSTR(
+	    SLIME_VERSION_PATCH);
 }
 
 static const uint32_t known_flags = SLIME_CTX_MANUAL_PROGRESS | SLIME_CTX_NO_CMA;
@@ -26,7 +27,8 @@ static int check_opts(const struct slime_ctx_opts *opts, struct slime_error *err
 	if (!opts)
 		return 0;
 	if (opts->size != sizeof(*opts))
-		return sl_fail(err, -EINVAL, "size of the context options is %u, this library's is %zu",
+		return sl_fail(err, -EINVAL,
+		               "size of the context options is %u, this library's is %zu",
 		               opts->size, sizeof(*opts));
 	if (opts->flags & ~known_flags)
 		return sl_fail(err, -EINVAL, "context flags 0x%x are not known",
@@ -183,7 +185,8 @@ static void add_device(struct slime_device *out, size_t cap, int *n, const struc
 	++*n;
 }
 
-static void probe_transport(const struct sl_transport *tr, struct slime_device *out, size_t cap, int *n)
+static void probe_transport(const struct sl_transport *tr, struct slime_device *out, size_t cap,
+                            int *n)
 {
 	struct sl_dev_info info[PROBE_MAX];
 	struct slime_error err = {0};
@@ -219,7 +222,8 @@ int slime_ctx_devices(slime_ctx *ctx, struct slime_device *out, size_t cap)
 	for (size_t i = 0; sl_transports_absent[i].name; i++) {
 		struct slime_device d = {.numa = -1, .status = -ENODEV};
 
-		(void)snprintf(d.transport, sizeof(d.transport), "%s", sl_transports_absent[i].name);
+		(void)snprintf(d.transport, sizeof(d.transport), "%s",
+		               sl_transports_absent[i].name);
 		(void)snprintf(d.reason, sizeof(d.reason), "%s", sl_transports_absent[i].reason);
 		add_device(out, cap, &n, &d);
 	}

@@ -157,7 +157,8 @@ int sl_desc_read(const struct slime_desc *in, enum sl_desc_kind kind, struct sl_
 	int rc;
 
 	if (in->len > sizeof(in->bytes) || in->len < BODY_AT)
-		return sl_fail(err, -EPROTO, "a description of %u bytes cannot be one of ours", in->len);
+		return sl_fail(err, -EPROTO, "a description of %u bytes cannot be one of ours",
+		               in->len);
 	w = sl_wire_on(bytes.out, in->len);
 	rc = check_frame(in, kind, &w, err);
 	if (rc)

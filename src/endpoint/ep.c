@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* endpoint/ep.c - endpoints: made, described, closed, given back. connect.c is in between. */
-#include <slime/ep.h>
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <slime/ep.h>
 
 #include "base/error.h"
 #include "base/futex.h"
@@ -19,7 +19,8 @@ enum { DEPTH_DEFAULT = 256, DEPTH_MAX = 1 << 20 };
 static int check_opts(const struct slime_ep_opts *opts, struct slime_error *err)
 {
 	if (opts->size != sizeof(*opts))
-		return sl_fail(err, -EINVAL, "size of the endpoint options is %u, this library's is %zu",
+		return sl_fail(err, -EINVAL,
+		               "size of the endpoint options is %u, this library's is %zu",
 		               opts->size, sizeof(*opts));
 	if (opts->flags)
 		return sl_fail(err, -EINVAL, "endpoint flags 0x%x are not known", opts->flags);
@@ -36,9 +37,10 @@ static int check_names(const struct slime_ep_opts *opts, struct slime_error *err
 	const char *name = opts->transport;
 
 	if (!name)
-		return opts->device ? sl_fail(err, -EINVAL, "device '%s' is named without its transport",
-		                              opts->device)
-		                    : 0;
+		return opts->device
+		           ? sl_fail(err, -EINVAL, "device '%s' is named without its transport",
+		                     opts->device)
+		           : 0;
 	for (size_t i = 0; sl_transports[i]; i++) {
 		if (!strcmp(sl_transports[i]->name, name))
 			return 0;
@@ -184,7 +186,8 @@ static int export_cand(slime_ep *ep, const struct sl_cand *c, struct slime_desc 
 		int rc = c->dom->tr->conn_pack(c->conn[lane], &blob, err);
 
 		if (!rc && sl_desc_add(out, c->dom->tr->name, dom, lane, &blob))
-			rc = sl_fail(err, -EMSGSIZE, "a description has no room for %u lanes", c->nlanes);
+			rc = sl_fail(err, -EMSGSIZE, "a description has no room for %u lanes",
+			             c->nlanes);
 		if (rc)
 			return rc;
 	}
@@ -198,7 +201,8 @@ int slime_ep_export(slime_ep *ep, struct slime_desc *out, struct slime_error *er
 	int rc = 0;
 
 	if (!ep || !out)
-		return sl_fail(err, -EINVAL, "no endpoint or no place for the description was given");
+		return sl_fail(err, -EINVAL,
+		               "no endpoint or no place for the description was given");
 	memcpy(head.ctx_id, ep->ctx->id, sizeof(head.ctx_id));
 	head.ep_id = ep->id;
 	head.pid = (uint32_t)getpid();

@@ -3,10 +3,9 @@
  * endpoint/internal.h - the structs behind the public handles. This directory only.
  *
  * Locks, in the order in which one thread may hold them:
- *	progress lock (ctx)  >  ctx->list_lock  >  ep->lock  >  gate lock (ep), mr->lock, ctx->dom_lock
- *	>  a transport's own
- * None is held across sl_op_done() but the progress lock, which transports do
- * not know of.
+ *	progress lock (ctx)  >  ctx->list_lock  >  ep->lock  >  gate lock (ep), mr->lock,
+ *ctx->dom_lock >  a transport's own None is held across sl_op_done() but the progress lock, which
+ *transports do not know of.
  */
 #ifndef SL_ENDPOINT_INTERNAL_H
 #define SL_ENDPOINT_INTERNAL_H
@@ -27,7 +26,8 @@ enum { SL_DOMS_MAX = 8, SL_SEGS_INLINE = 16, SL_SEGS_MAX = 65536, SL_CANDS_MAX =
 
 /* Since the context was made; relaxed counters that any thread adds to. */
 struct sl_ctx_stats {
-	_Atomic uint64_t submitted[SLIME_STAT_OPS], completed[SLIME_STAT_OPS], failed[SLIME_STAT_OPS];
+	_Atomic uint64_t submitted[SLIME_STAT_OPS], completed[SLIME_STAT_OPS],
+	    failed[SLIME_STAT_OPS];
 	_Atomic uint64_t bytes_submitted[SLIME_STAT_OPS], bytes_completed[SLIME_STAT_OPS];
 	_Atomic uint64_t posts, post_bytes, post_failures, completion_errors;
 	_Atomic uint64_t regions, region_bytes;
@@ -46,14 +46,15 @@ struct sl_ctx_dom {
 struct sl_engine {
 	struct sl_lock lock; /* the progress lock: held by who drives */
 	int doms_epfd;       /* every domain's fd, and kick_fd */
-	int lib_epfd;        /* what the library thread sleeps on: doms_epfd while ARMED, and lib_fd */
-	int kick_fd;         /* eventfd: whoever sleeps on doms_epfd, wake up */
-	int lib_fd;          /* eventfd: library thread, wake up */
-	bool armed;          /* under LOCK: the library thread sees events of doms_epfd */
+	int lib_epfd; /* what the library thread sleeps on: doms_epfd while ARMED, and lib_fd */
+	int kick_fd;  /* eventfd: whoever sleeps on doms_epfd, wake up */
+	int lib_fd;   /* eventfd: library thread, wake up */
+	bool armed;   /* under LOCK: the library thread sees events of doms_epfd */
 	_Atomic bool kicked;
-	_Atomic bool stop;     /* library thread: end */
-	_Atomic bool orphan;   /* ... and free the context, whose last reference it dropped itself */
-	_Atomic bool watching; /* somebody polls: the library thread looks every millisecond if he still does */
+	_Atomic bool stop;   /* library thread: end */
+	_Atomic bool orphan; /* ... and free the context, whose last reference it dropped itself */
+	_Atomic bool watching; /* somebody polls: the library thread looks every millisecond if he
+	                          still does */
 	_Atomic bool work;     /* a stop was asked for: look through the ops */
 	_Atomic uint32_t polls;
 	_Atomic uint32_t wanted;  /* threads that wait for LOCK for a moment */
@@ -137,7 +138,7 @@ struct slime_op {
 	slime_cq *cq;
 	slime_xfer *xfer; /* counted; then IOV and the regions are its */
 	/* the scan looks at these at any time, so they are atomic */
-	_Atomic(slime_ep *) ep;             /* until done */
+	_Atomic(slime_ep *) ep;            /* until done */
 	_Atomic(struct slime_op *) parent; /* this op is a part of that one, on one lane */
 	_Atomic uint32_t lane;
 	_Atomic int64_t deadline_ns;
@@ -147,7 +148,7 @@ struct slime_op {
 	_Atomic uint64_t part_bytes;
 	bool imm_due; /* a write-immediate: the immediate is sent after the parts */
 	bool fence;
-	void *block;  /* iovs (and holds) that did not fit inside */
+	void *block; /* iovs (and holds) that did not fit inside */
 	uint32_t nholds;
 	struct slime_result res;
 	struct sl_hold {
@@ -172,7 +173,8 @@ struct sl_cand {
 #define SL_EP_INFLIGHT   UINT64_C(0x0fffffff)
 #define SL_EP_HELD       (UINT64_C(1) << 30) /* submissions must queue at the gate */
 #define SL_EP_DESTROYING (UINT64_C(1) << 31)
-#define SL_EP_ACTIVE     (UINT64_C(1) << 32) /* one op that the transport has and that is no receive */
+#define SL_EP_ACTIVE     (UINT64_C(1) << 32) /* one op that the transport has and that is no receive \
+	                                      */
 
 struct slime_ep {
 	slime_ctx *ctx;
@@ -268,7 +270,8 @@ void sl_op_start(slime_op *op, unsigned flags);
 void sl_op_refuse(slime_op *op);
 /* Ask OP, in generation GEN, to end; true if it was running and nobody had asked. */
 bool sl_op_ask_stop(slime_op *op, uint64_t seen, int status);
-/* Look through the ops for deadlines and stops; progress lock held. Sets the time of the next look. */
+/* Look through the ops for deadlines and stops; progress lock held. Sets the time of the next look.
+ */
 void sl_ops_scan(slime_ctx *ctx);
 /* ... which is no later than WHEN_NS. */
 void sl_scan_at(slime_ctx *ctx, int64_t when_ns);
@@ -288,7 +291,8 @@ int sl_mr_reg(slime_mr *mr, struct sl_ctx_dom *dom, struct sl_reg **out, struct 
 void sl_ep_ref(slime_ep *ep);
 void sl_ep_unref(slime_ep *ep);
 
-/* connect.c: one step of every connecting endpoint; progress lock held. Returns how many changed. */
+/* connect.c: one step of every connecting endpoint; progress lock held. Returns how many changed.
+ */
 int sl_connect_step(slime_ctx *ctx);
 void sl_connect_forget(slime_ep *ep);
 /* Note in ep->because that TRANSPORT will not do. */

@@ -94,7 +94,8 @@ static void on_lane(struct sl_iov *iov, uint32_t n, const struct sl_hold *holds,
 	}
 }
 
-static slime_op *make_part(slime_ep *ep, slime_op *op, struct cutter *c, uint64_t bytes, uint32_t lane)
+static slime_op *make_part(slime_ep *ep, slime_op *op, struct cutter *c, uint64_t bytes,
+                           uint32_t lane)
 {
 	const struct sl_hold *holds = op->xfer ? op->xfer->holds : op->holds;
 	struct cutter look = *c;

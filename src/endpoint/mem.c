@@ -12,10 +12,12 @@ int slime_mem_alloc(slime_ctx *ctx, size_t len, const struct slime_mem_opts *opt
                     struct slime_error *err)
 {
 	if (!ctx || !out || !len)
-		return sl_fail(err, -EINVAL, "%zu bytes: a context, a length and a place for the address are needed",
-		               len);
+		return sl_fail(
+		    err, -EINVAL,
+		    "%zu bytes: a context, a length and a place for the address are needed", len);
 	if (opts && opts->size != sizeof(*opts))
-		return sl_fail(err, -EINVAL, "size of the memory options is %u, this library's is %zu",
+		return sl_fail(err, -EINVAL,
+		               "size of the memory options is %u, this library's is %zu",
 		               opts->size, sizeof(*opts));
 	if (opts && (opts->flags & ~known_flags))
 		return sl_fail(err, -EINVAL, "memory flags 0x%x are not known",

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <slime/mr.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <slime/mr.h>
 
 #include "base/error.h"
 #include "endpoint/internal.h"
@@ -14,13 +14,15 @@ static int check_opts(const struct slime_mr_opts *opts, struct slime_error *err)
 	if (!opts)
 		return 0;
 	if (opts->size != sizeof(*opts))
-		return sl_fail(err, -EINVAL, "size of the region options is %u, this library's is %zu",
+		return sl_fail(err, -EINVAL,
+		               "size of the region options is %u, this library's is %zu",
 		               opts->size, sizeof(*opts));
 	if (opts->access & ~(uint32_t)SLIME_ACCESS_REMOTE)
 		return sl_fail(err, -EINVAL, "access flags 0x%x are not known",
 		               opts->access & ~(uint32_t)SLIME_ACCESS_REMOTE);
 	if (opts->kind != SLIME_MEM_AUTO && opts->kind != SLIME_MEM_HOST)
-		return sl_fail(err, -ENODEV, "memory of kind %d is not known to this version", opts->kind);
+		return sl_fail(err, -ENODEV, "memory of kind %d is not known to this version",
+		               opts->kind);
 	return 0;
 }
 
@@ -95,7 +97,8 @@ void sl_mr_unref(slime_mr *mr)
 			continue;
 		dom->tr->unreg(reg);
 		atomic_fetch_sub_explicit(&dom->stats.regions, 1, memory_order_relaxed);
-		atomic_fetch_sub_explicit(&dom->stats.region_bytes, mr->mem.len, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&dom->stats.region_bytes, mr->mem.len,
+		                          memory_order_relaxed);
 	}
 	sl_lock_free(&mr->lock);
 	sl_ctx_unref(mr->ctx);
@@ -177,9 +180,10 @@ static int unpack_lanes(slime_ep *ep, slime_rmr *rmr, const struct sl_desc_secti
 		int rc;
 
 		if (!s)
-			return sl_fail(err, -ENODEV,
-			               "the region is not reachable over %s: its owner must export it after creating its endpoint, and over shm without CMA it must be in memory of slime_mem_alloc()",
-			               ep->tr->name);
+			return sl_fail(
+			    err, -ENODEV,
+			    "the region is not reachable over %s: its owner must export it after creating its endpoint, and over shm without CMA it must be in memory of slime_mem_alloc()",
+			    ep->tr->name);
 		if (s->len > sizeof(blob.bytes))
 			return sl_fail(err, -EPROTO, "the %s part of the description has %u bytes",
 			               ep->tr->name, s->len);
@@ -210,7 +214,8 @@ int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime_rmr **out
 	int n;
 
 	if (!ep || !desc || !out)
-		return sl_fail(err, -EINVAL, "no endpoint, description or place for the region was given");
+		return sl_fail(err, -EINVAL,
+		               "no endpoint, description or place for the region was given");
 	rc = sl_ep_usable(ep);
 	if (rc)
 		return sl_fail(err, rc, "the endpoint is not connected");
@@ -218,7 +223,8 @@ int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime_rmr **out
 	if (n < 0)
 		return n;
 	if (memcmp(head.ctx_id, ep->peer.ctx_id, sizeof(head.ctx_id)))
-		return sl_fail(err, -EACCES, "the region belongs to another context than the peer's");
+		return sl_fail(err, -EACCES,
+		               "the region belongs to another context than the peer's");
 	rmr = calloc(1, sizeof(*rmr));
 	if (!rmr)
 		return sl_fail(err, -ENOMEM, "no memory for a remote region");

@@ -179,7 +179,9 @@ void sl_op_done(struct sl_op *base, int status, uint64_t bytes, uint32_t imm)
 	if (atomic_load_explicit(&op->parent, memory_order_relaxed))
 		sl_op_part_done(op, status, bytes);
 	else
-		sl_op_finish(op, status, bytes + atomic_load_explicit(&op->part_bytes, memory_order_relaxed), imm);
+		sl_op_finish(op, status,
+		             bytes + atomic_load_explicit(&op->part_bytes, memory_order_relaxed),
+		             imm);
 }
 
 static bool is_done(void *arg)

@@ -75,8 +75,8 @@ int sl_plan_segs(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs
 	plan->nholds = 0;
 	plan->bytes = 0;
 	for (size_t i = 0; i < n; i++) {
-		bool same = i && segs[i].local == segs[i - 1].local &&
-		            segs[i].remote == segs[i - 1].remote;
+		bool same =
+		    i && segs[i].local == segs[i - 1].local && segs[i].remote == segs[i - 1].remote;
 
 		rc = plan_one(ep, code, &segs[i], &plan->iov[i], &plan->bytes);
 		if (!rc && !same)

@@ -292,7 +292,8 @@ void sl_driver_wake(slime_ctx *ctx)
 }
 
 /* Sleep with the lock held until a domain has work, a kick comes, or UNTIL_NS. */
-static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
+static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
+                            int64_t until_ns) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
 	int64_t wake = until_ns;
@@ -317,11 +318,13 @@ static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal, int64_t 
 			(void)sched_yield();
 		sl_lock_take(&e->lock);
 		if (e->has_thread)
-			show_doms_locked(e, false); /* the library thread may have come in between */
+			show_doms_locked(e,
+			                 false); /* the library thread may have come in between */
 	}
 }
 
-/* Sleep while another thread drives. Without a library thread, that may be left to us at any time. */
+/* Sleep while another thread drives. Without a library thread, that may be left to us at any time.
+ */
 static void sleep_aside(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
@@ -422,7 +425,8 @@ static void lib_sleep(slime_ctx *ctx, int64_t until_ns, bool aside)
 enum lib_turn { LIB_AGAIN, LIB_SLEEP, LIB_ASIDE };
 
 /* Drive once. LIB_SLEEP: *WAKE is when to come back. LIB_ASIDE: another thread drives. */
-static enum lib_turn lib_turn(slime_ctx *ctx, struct spin *spin, bool woken, int64_t *wake) SL_UNCHECKED
+static enum lib_turn lib_turn(slime_ctx *ctx, struct spin *spin, bool woken,
+                              int64_t *wake) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
 	enum lib_turn next = LIB_AGAIN;

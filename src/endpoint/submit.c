@@ -7,7 +7,8 @@
 
 static const struct slime_submit plain = {.size = sizeof(plain)};
 
-static int check_how(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how, slime_op **out)
+static int check_how(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how,
+                     slime_op **out)
 {
 	if (how->size != sizeof(*how) || (how->flags & ~(uint32_t)SLIME_SUBMIT_FENCE) ||
 	    how->timeout_ns < 0 || (how->cq && (out || how->cq->ctx != ep->ctx)))
@@ -160,14 +161,14 @@ int sl_submit_xfer(slime_xfer *xfer, const struct slime_submit *how, slime_op **
 	return launch(ep, op, how, out);
 }
 
-int slime_ep_read(slime_ep *ep, const struct slime_seg *segs, size_t n, const struct slime_submit *how,
-                  slime_op **out)
+int slime_ep_read(slime_ep *ep, const struct slime_seg *segs, size_t n,
+                  const struct slime_submit *how, slime_op **out)
 {
 	return submit(ep, SL_OP_READ, segs, n, 0, how, out);
 }
 
-int slime_ep_write(slime_ep *ep, const struct slime_seg *segs, size_t n, const struct slime_submit *how,
-                   slime_op **out)
+int slime_ep_write(slime_ep *ep, const struct slime_seg *segs, size_t n,
+                   const struct slime_submit *how, slime_op **out)
 {
 	return submit(ep, SL_OP_WRITE, segs, n, 0, how, out);
 }

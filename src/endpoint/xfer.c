@@ -29,8 +29,10 @@ int slime_xfer_prepare(slime_ep *ep, enum slime_dir dir, const struct slime_seg 
 
 	if (!ep || !out || (n && !segs) || n > SL_SEGS_MAX ||
 	    (dir != SLIME_DIR_READ && dir != SLIME_DIR_WRITE))
-		return sl_fail(err, -EINVAL, "%zu segments, direction %d: up to %d segments and a direction are needed",
-		               n, (int)dir, SL_SEGS_MAX);
+		return sl_fail(
+		    err, -EINVAL,
+		    "%zu segments, direction %d: up to %d segments and a direction are needed", n,
+		    (int)dir, SL_SEGS_MAX);
 	rc = sl_ep_usable(ep);
 	if (rc)
 		return sl_fail(err, rc, "the endpoint is not connected");

@@ -57,7 +57,8 @@ static int map_ring(struct sl_ring *r, int fd, int side, struct slime_error *err
 	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (s == MAP_FAILED)
-		return sl_fail(err, -errno, "cannot map the ring of a connection: %s", strerror(errno));
+		return sl_fail(err, -errno, "cannot map the ring of a connection: %s",
+		               strerror(errno));
 	*r = (struct sl_ring){.map = s, .mine = &s->half[side], .theirs = &s->half[!side]};
 	return 0;
 }
@@ -68,11 +69,13 @@ int sl_ring_create(struct sl_ring *r, int *out_fd, struct slime_error *err)
 	int rc;
 
 	if (fd < 0)
-		return sl_fail(err, -errno, "cannot make the ring of a connection: %s", strerror(errno));
+		return sl_fail(err, -errno, "cannot make the ring of a connection: %s",
+		               strerror(errno));
 	/* sealed: who maps it need not fear that it shrinks under his hands */
 	if (ftruncate(fd, sizeof(struct shared)) ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		rc = sl_fail(err, -errno, "cannot size the ring of a connection: %s", strerror(errno));
+		rc = sl_fail(err, -errno, "cannot size the ring of a connection: %s",
+		             strerror(errno));
 		goto err_close;
 	}
 	rc = map_ring(r, fd, 0, err);
@@ -93,7 +96,8 @@ int sl_ring_open(struct sl_ring *r, int fd, struct slime_error *err)
 
 	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) ||
 	    st.st_size != (off_t)sizeof(struct shared))
-		return sl_fail(err, -EPROTO, "the peer sent something else than the ring of a connection");
+		return sl_fail(err, -EPROTO,
+		               "the peer sent something else than the ring of a connection");
 	return map_ring(r, fd, 1, err);
 }
 
@@ -149,8 +153,7 @@ int sl_ring_revoke(struct sl_ring *r, uint32_t place)
 static int drain_stream(struct sl_ring *r)
 {
 	uint32_t place = r->post_tail % SL_RING_POSTS;
-	uint64_t total =
-	    atomic_load_explicit(&r->mine->post[place].bytes, memory_order_acquire);
+	uint64_t total = atomic_load_explicit(&r->mine->post[place].bytes, memory_order_acquire);
 	uint64_t n = total - r->got;
 
 	if (n > SL_RING_STREAM || n > r->dst_len[place] - r->got)
@@ -324,7 +327,8 @@ int sl_ring_note_get(struct sl_ring *r, uint32_t *out_imm, uint64_t *out_bytes)
 	return 1;
 }
 
-/* The fences pair: either the sleeper's next look sees what was given, or the giver sees the bit. */
+/* The fences pair: either the sleeper's next look sees what was given, or the giver sees the bit.
+ */
 void sl_ring_want(struct sl_ring *r, uint32_t bits)
 {
 	if ((atomic_load_explicit(&r->mine->asleep, memory_order_relaxed) & bits) != bits)

@@ -37,9 +37,9 @@
 #include <slime/base.h>
 
 enum {
-	SL_RING_POSTS = 64,      /* receives announced at a time */
-	SL_RING_NOTES = 64,      /* notes under way */
-	SL_RING_STREAM = 32768,  /* bytes under way */
+	SL_RING_POSTS = 64,     /* receives announced at a time */
+	SL_RING_NOTES = 64,     /* notes under way */
+	SL_RING_STREAM = 32768, /* bytes under way */
 	SL_RING_KEY = 16,
 };
 

@@ -156,7 +156,8 @@ struct sl_transport {
 	int (*probe)(struct sl_dev_info *out, size_t cap, struct slime_error *err);
 
 	/* Devices. close() comes after everything of the domain is gone. */
-	int (*dom_open)(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err);
+	int (*dom_open)(const struct sl_dom_opts *opts, struct sl_dom **out,
+	                struct slime_error *err);
 	void (*dom_close)(struct sl_dom *dom);
 
 	/*
@@ -177,8 +178,8 @@ struct sl_transport {
 	 * with a sentence, from either) means: this transport will not do for this
 	 * pair, on both sides; the endpoint closes the conn and tries the next.
 	 */
-	int (*conn_create)(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
-	                   struct slime_error *err);
+	int (*conn_create)(struct sl_dom *dom, const struct sl_conn_opts *opts,
+	                   struct sl_conn **out, struct slime_error *err);
 	int (*conn_pack)(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err);
 	int (*connect)(struct sl_conn *conn, const struct sl_blob *peer, struct slime_error *err);
 	int (*conn_ready)(struct sl_conn *conn, struct slime_error *err);
@@ -208,7 +209,8 @@ struct sl_transport {
 	 */
 	void (*cancel)(struct sl_conn *conn, struct sl_op *op);
 
-	/* Complete what can be completed, about BUDGET ops; returns how much was done, 0: nothing. */
+	/* Complete what can be completed, about BUDGET ops; returns how much was done, 0: nothing.
+	 */
 	int (*progress)(struct sl_dom *dom, unsigned budget);
 
 	/*

@@ -287,6 +287,15 @@ static void ops_outlive_their_endpoint(void)
 	pair_destroy(p);
 }
 
+/* Looks at memory that the library may be writing, as only somebody can who gave up the handle. */
+__attribute__((no_sanitize("thread"))) static bool arrived(const volatile char *mem, char want)
+{
+	for (int i = 0; i < 100; i++)
+		if (mem[i] != want)
+			return false;
+	return true;
+}
+
 /* Released before it completes: it goes on, unobserved. */
 static void a_released_op_goes_on(void)
 {
@@ -294,12 +303,11 @@ static void a_released_op_goes_on(void)
 	int64_t end = now_ns() + patience_ns();
 
 	slime_op_release(start_recv(&p->b, 0, 100));
-	fill(p->a.mem, 100, 1);
+	memset(p->a.mem, 'x', 100);
 	CHECK_ENDS(p, start_send(&p->a, 0, 100), 0);
-	while (first_wrong(p->b.mem, 100, 1) != 100 && now_ns() < end)
+	while (!arrived(p->b.mem, 'x') && now_ns() < end)
 		pair_linger(p, NS_PER_MS);
-	CHECK_FILLED(p->b.mem, 100, 1);
-	pair_ping(p, 10);
+	CHECK(arrived(p->b.mem, 'x'));
 	pair_destroy(p);
 }
 

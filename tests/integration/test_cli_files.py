@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,18 +37,21 @@ def leftovers(directory):
     return sorted(os.listdir(directory))
 
 
+def directory_of(path):
+    """PATH as a directory, for as long as it is needed: pytest would keep gigabytes of copies."""
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
 @pytest.fixture
 def source(tmp_path):
-    directory = tmp_path / "source"
-    directory.mkdir()
-    return directory
+    yield from directory_of(tmp_path / "source")
 
 
 @pytest.fixture
 def target(tmp_path):
-    directory = tmp_path / "target"
-    directory.mkdir()
-    return directory
+    yield from directory_of(tmp_path / "target")
 
 
 @pytest.mark.parametrize("transport", [None, "shm", "tcp"])
@@ -255,12 +259,14 @@ def stopped_half_way(ticket, target, *args):
 
 
 # large enough to be met half-way, with a last block that is small enough to be copied by hand
-BIG = 400 * MIB + 10
+BIG = 256 * MIB + 10
 
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("big") / "file", BIG)
+    path = make(tmp_path_factory.mktemp("big") / "file", BIG)
+    yield path
+    path.unlink()
 
 
 def big_copy(big, source):

@@ -432,7 +432,8 @@ static bool match_locked(struct sl_conn *from, struct sl_op **out_send, struct s
 	return true;
 }
 
-/* Each of the following is called with the lock held and drops it, since a completion may submit. */
+/* Each of the following is called with the lock held and drops it, since a completion may submit.
+ */
 
 static void submit_message(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 {

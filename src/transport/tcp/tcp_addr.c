@@ -229,7 +229,8 @@ int tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err)
 		if (rc)
 			return sl_fail(err, rc, "the system does not list its network interfaces");
 		if (device && !dom->naddrs)
-			return sl_fail(err, -ENODEV, "tcp: '%s' is no interface that is up and no address",
+			return sl_fail(err, -ENODEV,
+			               "tcp: '%s' is no interface that is up and no address",
 			               device);
 		if (device)
 			where = dom->addr[0];
@@ -312,7 +313,8 @@ int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct sl
 	n = (unsigned)sl_wire_get_uint(&w, 1);
 	here = sl_wire_get_uint(&w, 8) == conn->dom->host;
 	if (w.bad || version != 1 || n > TCP_ADDRS)
-		return sl_fail(err, -EPROTO, "a tcp address of %u bytes, version %u", blob->len, version);
+		return sl_fail(err, -EPROTO, "a tcp address of %u bytes, version %u", blob->len,
+		               version);
 	for (unsigned i = 0; i < n; i++) {
 		struct tcp_addr a;
 
@@ -329,7 +331,8 @@ int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct sl
 		return sl_fail(err, -EPROTO, "a tcp address of %u bytes", blob->len);
 	if (nnear)
 		memcpy(conn->addr, near, nnear * sizeof(near[0]));
-	memcpy(conn->addr + nnear, far, (nnear + nfar <= TCP_ADDRS ? nfar : TCP_ADDRS - nnear) * sizeof(far[0]));
+	memcpy(conn->addr + nnear, far,
+	       (nnear + nfar <= TCP_ADDRS ? nfar : TCP_ADDRS - nnear) * sizeof(far[0]));
 	conn->naddrs = nnear + nfar <= TCP_ADDRS ? nnear + nfar : TCP_ADDRS;
 	return 0;
 }

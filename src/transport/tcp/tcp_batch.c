@@ -59,7 +59,8 @@ ssize_t tcp_batch_send(struct tcp_batch *b, int fd)
 	return n;
 }
 
-size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap, unsigned *n)
+size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
+                      unsigned *n)
 {
 	uint64_t run = c->run;
 	uint64_t off = c->off;

@@ -10,7 +10,6 @@
  * silent for too long under work (tcp_break), or we close.
  */
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,23 +19,15 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "transport/tcp/tcp_impl.h"
-#include "transport/transports.h"
 #include "transport/tcp/tcp_table.h"
+#include "transport/transports.h"
 
-static const int64_t dial_ns = 2 * SL_NS_PER_S;
 static const int64_t close_ns = SL_NS_PER_S;
 /* What a live peer may still do with a socket that was reset: finish one recv(). */
 static const int64_t quiet_ns = SL_NS_PER_MS;
 
-static void quick(int fd)
-{
-	int one = 1;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
-static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
-                           struct slime_error *err)
+static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
+                           struct sl_conn **out, struct slime_error *err)
 {
 	struct sl_conn *c = calloc(1, sizeof(*c));
 	struct sl_conn **bucket;
@@ -50,7 +41,8 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, 
 	c->caller_fd = -1;
 	c->stop_by = c->lost_by = c->quiet_at = SL_NEVER;
 	c->ask.fd = (struct tcp_fd){.who = TCP_ASKER, .fd = -1, .events = UINT32_MAX, .owner = c};
-	c->serve.fd = (struct tcp_fd){.who = TCP_SERVER, .fd = -1, .events = UINT32_MAX, .owner = c};
+	c->serve.fd =
+	    (struct tcp_fd){.who = TCP_SERVER, .fd = -1, .events = UINT32_MAX, .owner = c};
 	sl_lock_init(&c->lock);
 	rc = sl_random(&c->me, sizeof(c->me));
 	if (!rc)
@@ -78,159 +70,6 @@ static int tcp_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct
 	return 0;
 }
 
-/* CONN will not come up: conn_ready() will say so. */
-static void fail_conn(struct sl_conn *c, int status, const char *what)
-{
-	if (c->was_ready) {
-		tcp_break(c, -ECONNRESET);
-		return;
-	}
-	if (c->failed)
-		return;
-	c->failed = sl_fail(&c->why, status, "%s", what);
-	tcp_unwatch(c->dom, &c->ask.fd);
-	c->ask.state = ASK_IDLE;
-}
-
-static struct tcp_addr *peer_addrs(struct sl_conn *c, unsigned *n)
-{
-	*n = c->first->naddrs;
-	return c->first->addr;
-}
-
-/* Start dialling the address at c->ask.addr, or the next that can be started. */
-static void dial(struct sl_conn *c, int rc)
-{
-	char where[80] = "no address", buf[64];
-	unsigned n;
-	struct tcp_addr *addr = peer_addrs(c, &n);
-
-	tcp_unwatch(c->dom, &c->ask.fd);
-	for (; c->ask.addr < n; c->ask.addr++) {
-		const struct tcp_addr *a = &addr[c->ask.addr];
-		int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-		tcp_addr_text(a, where, sizeof(where));
-		if (fd < 0) {
-			rc = -errno;
-			continue;
-		}
-		quick(fd);
-		if (connect(fd, (const struct sockaddr *)&a->sa, a->len) && errno != EINPROGRESS) {
-			rc = -errno;
-			(void)close(fd);
-			continue;
-		}
-		c->ask.fd.fd = fd;
-		c->ask.state = ASK_DIALING;
-		c->ask.dial_until = sl_clock_ns() + dial_ns;
-		(void)snprintf(c->name, sizeof(c->name), "%s", where);
-		tcp_watch(c->dom, &c->ask.fd, EPOLLOUT);
-		tcp_tick_by(c->dom, c->ask.dial_until);
-		return;
-	}
-	if (!rc)
-		rc = -EHOSTUNREACH;
-	{
-		char text[200];
-
-		(void)snprintf(text, sizeof(text), "the peer cannot be reached at %s: %s", c->name[0] ? c->name : where,
-		               sl_error_name(rc, buf, sizeof(buf)));
-		fail_conn(c, rc, text);
-	}
-}
-
-static void dial_next(struct sl_conn *c, int rc)
-{
-	c->ask.addr++;
-	dial(c, rc);
-}
-
-/* The socket is connected: say who we are. It has room for so little. */
-static void greet(struct sl_conn *c)
-{
-	uint8_t hello[TCP_HELLO_LEN];
-	ssize_t n;
-
-	tcp_put_hello(hello, &(struct tcp_hello){.to = c->peer, .from = c->me, .resume = c->resuming});
-	n = send(c->ask.fd.fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n != (ssize_t)sizeof(hello)) {
-		dial_next(c, n < 0 ? -errno : -EIO);
-		return;
-	}
-	c->ask.state = ASK_GREETING;
-	c->ask.dial_until = SL_NEVER; /* the peer may call connect() much later */
-	tcp_watch(c->dom, &c->ask.fd, EPOLLIN);
-}
-
-static void note_ready_locked(struct sl_conn *c)
-{
-	if (c->ask.state == ASK_UP && c->serve.fd.fd >= 0)
-		c->was_ready = true;
-}
-
-static void asking_up(struct sl_conn *c, const struct tcp_answer *answer)
-{
-	c->ask.state = ASK_UP;
-	c->alive_ns = sl_clock_ns();
-	c->ask.rx.at = c->ask.rx.n = 0;
-	if (c->resuming && tcp_ask_resume(c, answer)) {
-		tcp_break(c, -EPROTO);
-		return;
-	}
-	c->resuming = false;
-	sl_lock_take(&c->lock);
-	c->ask.up = true;
-	note_ready_locked(c);
-	tcp_ask_push_locked(c); /* what was submitted when the other half was up already */
-	sl_lock_drop(&c->lock);
-}
-
-static void read_answer(struct sl_conn *c)
-{
-	ssize_t n = recv(c->ask.fd.fd, c->ask.rx.buf + c->ask.rx.n, TCP_ANSWER_LEN - c->ask.rx.n,
-	                 MSG_DONTWAIT);
-	struct tcp_answer answer;
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		dial_next(c, n < 0 ? -errno : -ECONNREFUSED);
-		return;
-	}
-	c->ask.rx.n += (unsigned)n;
-	if (c->ask.rx.n < TCP_ANSWER_LEN)
-		return;
-	c->ask.rx.n = 0;
-	if (tcp_get_answer(c->ask.rx.buf, &answer))
-		dial_next(c, -EPROTO);
-	else if (answer.status == -EACCES) /* another process has that address by now, or is it another host? */
-		dial_next(c, -ECONNREFUSED);
-	else if (answer.status == -EISCONN)
-		fail_conn(c, -ECONNREFUSED, "the peer's endpoint has another peer");
-	else if (answer.status)
-		fail_conn(c, answer.status, "the peer refused the connection");
-	else
-		asking_up(c, &answer);
-}
-
-void tcp_dial_event(struct sl_conn *c, uint32_t events)
-{
-	int rc = 0;
-	socklen_t len = sizeof(rc);
-
-	if (c->ask.state == ASK_GREETING) {
-		read_answer(c);
-		return;
-	}
-	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
-		return;
-	if (getsockopt(c->ask.fd.fd, SOL_SOCKET, SO_ERROR, &rc, &len) || rc)
-		dial_next(c, rc ? -rc : -errno);
-	else
-		greet(c);
-}
-
 /*
  * The peer's call.
  */
@@ -255,14 +94,14 @@ static bool same_name(const struct tcp_name *a, const struct tcp_name *b)
 
 static void serving_up(struct sl_conn *c, int fd)
 {
-	quick(fd);
+	tcp_quick(fd);
 	say(fd, 0, &c->serve);
 	c->serve.fd.fd = fd;
 	c->serve.fd.events = UINT32_MAX;
 	c->alive_ns = c->serve.looked_ns = sl_clock_ns();
 	c->lost_by = SL_NEVER;
 	sl_lock_take(&c->lock);
-	note_ready_locked(c);
+	tcp_note_ready_locked(c);
 	sl_lock_drop(&c->lock);
 	tcp_watch(c->dom, &c->serve.fd, EPOLLIN);
 }
@@ -331,7 +170,8 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 	if (rc)
 		return rc;
 	if (!c->first->naddrs)
-		return sl_fail(err, -EHOSTUNREACH, "the peer has published no address that leads to it from here");
+		return sl_fail(err, -EHOSTUNREACH,
+		               "the peer has published no address that leads to it from here");
 	c->connecting = true;
 	atomic_fetch_add(&c->dom->nconns, 1);
 	tcp_tick_by(c->dom, sl_clock_ns() + tcp_tick_ns(c->dom));
@@ -346,7 +186,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 			(void)close(fd);
 		}
 	}
-	dial(c, 0);
+	tcp_dial(c, 0);
 	return 0;
 }
 
@@ -391,7 +231,7 @@ void tcp_break(struct sl_conn *c, int status)
 	if (!c->connecting || c->tore)
 		return;
 	if (!c->was_ready) {
-		fail_conn(c, status, "the peer hung up while connecting");
+		tcp_fail(c, status, "the peer hung up while connecting");
 		return;
 	}
 	c->tore = true;
@@ -429,8 +269,10 @@ static void reset_asking(struct sl_conn *c, int64_t now)
 {
 	struct linger at_once = {.l_onoff = 1};
 
-	sl_log(SLIME_LOG_INFO, "tcp: the peer at %s is slow to let go of a transfer that was stopped, dialling anew",
-	       c->name);
+	sl_log(
+	    SLIME_LOG_INFO,
+	    "tcp: the peer at %s is slow to let go of a transfer that was stopped, dialling anew",
+	    c->name);
 	sl_lock_take(&c->lock);
 	c->ask.up = false;
 	(void)setsockopt(c->ask.fd.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
@@ -442,7 +284,7 @@ static void reset_asking(struct sl_conn *c, int64_t now)
 	tcp_tick_by(c->dom, c->quiet_at);
 	c->resuming = true;
 	c->ask.addr = 0;
-	dial(c, 0);
+	tcp_dial(c, 0);
 }
 
 static void end_quiet(struct sl_conn *c)
@@ -503,7 +345,8 @@ static bool has_work(struct sl_conn *c)
 	return work;
 }
 
-/* Bytes came, or the socket took some after it had been full. A ping of ours going out is no sign. */
+/* Bytes came, or the socket took some after it had been full. A ping of ours going out is no sign.
+ */
 static bool showed_life(struct sl_conn *c)
 {
 	uint64_t gone = atomic_load_explicit(&c->ask.gone, memory_order_relaxed);
@@ -527,8 +370,8 @@ static void check_life(struct sl_conn *c, int64_t now)
 		c->alive_ns = now;
 	silent = now - c->alive_ns;
 	if (work && silent > c->dom->peer_timeout_ns * 3 / 4) {
-		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s is silent for %lld ms and is given up", c->name,
-		       (long long)(silent / SL_NS_PER_MS));
+		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s is silent for %lld ms and is given up",
+		       c->name, (long long)(silent / SL_NS_PER_MS));
 		tcp_break(c, -ECONNRESET);
 		return;
 	} else if (work && silent > c->dom->peer_timeout_ns / 5) {
@@ -548,7 +391,7 @@ void tcp_conn_tick(struct sl_conn *c, int64_t now)
 		return;
 	if (c->ask.state == ASK_DIALING) {
 		if (now >= c->ask.dial_until)
-			dial_next(c, -ETIMEDOUT);
+			tcp_dial_next(c, -ETIMEDOUT);
 		else
 			tcp_tick_by(c->dom, c->ask.dial_until);
 	}

@@ -34,7 +34,8 @@ void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
 
 	if (fd->fd < 0 || fd->events == events)
 		return;
-	(void)epoll_ctl(dom->epfd, fd->events == UINT32_MAX ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd->fd, &ev);
+	(void)epoll_ctl(dom->epfd, fd->events == UINT32_MAX ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd->fd,
+	                &ev);
 	fd->events = events;
 }
 
@@ -162,7 +163,9 @@ static int accept_some(struct sl_dom *dom)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			sl_log(SLIME_LOG_WARN, "tcp: no descriptor for another connection, trying again soon (see ulimit -n)");
+			sl_log(
+			    SLIME_LOG_WARN,
+			    "tcp: no descriptor for another connection, trying again soon (see ulimit -n)");
 			tcp_watch(dom, &dom->listener, 0);
 			dom->deaf_until = sl_clock_ns() + deaf_ns;
 			tcp_tick_by(dom, dom->deaf_until);
@@ -417,7 +420,8 @@ int tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct sli
 	dom->scratch = malloc(TCP_SCRATCH);
 	if (dom->epfd < 0 || dom->kick.fd < 0 || !dom->scratch) {
 		rc = dom->scratch ? -errno : -ENOMEM;
-		(void)sl_fail(err, rc, "cannot make a tcp domain: %s", sl_error_name(rc, buf, sizeof(buf)));
+		(void)sl_fail(err, rc, "cannot make a tcp domain: %s",
+		              sl_error_name(rc, buf, sizeof(buf)));
 		goto err_close;
 	}
 	rc = tcp_listen(dom, opts->device, err);

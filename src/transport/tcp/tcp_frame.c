@@ -148,8 +148,7 @@ static bool goes_together(const struct tcp_head *h)
 
 	switch (h->type) {
 	case TCP_WRITE:
-		if ((h->flags & TCP_ABORT) &&
-		    h->flags != (TCP_ABORT | TCP_LAST | TCP_BARE))
+		if ((h->flags & TCP_ABORT) && h->flags != (TCP_ABORT | TCP_LAST | TCP_BARE))
 			return false;
 		return !(h->flags & TCP_IMM) || (h->flags & TCP_LAST);
 	case TCP_SEND:

@@ -70,7 +70,7 @@ struct tcp_cursor {
 struct tcp_slot {
 	_Atomic(struct sl_op *) op; /* NULL: taken back before it was sent */
 	_Atomic uint64_t end;       /* position in the stream behind its last byte */
-	uint64_t seq;               /* lock: which transfer of the connection it is; UINT64_MAX: not begun */
+	uint64_t seq; /* lock: which transfer of the connection it is; UINT64_MAX: not begun */
 };
 
 struct tcp_credit {
@@ -91,24 +91,24 @@ struct tcp_ask {
 	bool blocked;  /* the socket takes no more; EPOLLOUT will tell */
 	bool ping_due; /* */
 	struct tcp_batch out;
-	uint64_t queued;           /* bytes ever put into OUT, but for those in it */
-	_Atomic uint64_t gone;     /* bytes ever taken by the socket */
-	uint64_t sent;             /* slots whose frames are all in OUT, or gone */
-	_Atomic uint64_t tail;     /* slots ever filled */
-	uint32_t iov;              /* of the op at SENT: the next to frame */
-	struct tcp_cursor cur;     /* ... and where in it */
-	bool started;              /* a frame of it was made */
-	uint64_t next_seq;         /* of the next op that is begun */
-	bool cut;                  /* it was taken back in the middle: end it on the wire */
-	struct sl_op_queue sends;  /* without a receive of the peer's yet */
-	struct sl_op_queue again;  /* sent, but the peer had no receive for them any more */
-	bool again_due;            /* tell the peer that they come now */
-	_Atomic bool in_vain;      /* AGAIN is not empty */
+	uint64_t queued;            /* bytes ever put into OUT, but for those in it */
+	_Atomic uint64_t gone;      /* bytes ever taken by the socket */
+	uint64_t sent;              /* slots whose frames are all in OUT, or gone */
+	_Atomic uint64_t tail;      /* slots ever filled */
+	uint32_t iov;               /* of the op at SENT: the next to frame */
+	struct tcp_cursor cur;      /* ... and where in it */
+	bool started;               /* a frame of it was made */
+	uint64_t next_seq;          /* of the next op that is begun */
+	bool cut;                   /* it was taken back in the middle: end it on the wire */
+	struct sl_op_queue sends;   /* without a receive of the peer's yet */
+	struct sl_op_queue again;   /* sent, but the peer had no receive for them any more */
+	bool again_due;             /* tell the peer that they come now */
+	_Atomic bool in_vain;       /* AGAIN is not empty */
 	_Atomic uint32_t sends_out; /* sends in the ring */
-	struct tcp_credit *credit; /* receives of the peer's, oldest first */
+	struct tcp_credit *credit;  /* receives of the peer's, oldest first */
 	uint32_t ncredit, credit_head, credit_cap;
-	struct sl_op_queue recvs;  /* ours; priv[0] is the id */
-	struct sl_op *announce;    /* first of RECVS that the peer does not know */
+	struct sl_op_queue recvs; /* ours; priv[0] is the id */
+	struct sl_op *announce;   /* first of RECVS that the peer does not know */
 	uint32_t next_recv;
 	uint32_t *unrecv; /* ids to take back */
 	uint32_t nunrecv, unrecv_cap;
@@ -130,13 +130,20 @@ struct tcp_ask {
 	} rx;
 };
 
-enum tcp_serve_state { SERVE_HEAD, SERVE_PIECES, SERVE_PIECE, SERVE_PAYLOAD, SERVE_READ, SERVE_END };
+enum tcp_serve_state {
+	SERVE_HEAD,
+	SERVE_PIECES,
+	SERVE_PIECE,
+	SERVE_PAYLOAD,
+	SERVE_READ,
+	SERVE_END
+};
 
 struct tcp_serve {
 	struct tcp_fd fd;
 	enum tcp_serve_state state;
 	struct tcp_head head;
-	bool blocked; /* OUT waits for EPOLLOUT */
+	bool blocked;         /* OUT waits for EPOLLOUT */
 	_Atomic bool stalled; /* an immediate waits for room */
 	struct {
 		uint8_t buf[TCP_RX_LEN];
@@ -148,17 +155,17 @@ struct tcp_serve {
 	uint64_t nfailed;
 	struct tcp_failure failure[TCP_FAILURES]; /* the last of them, a ring */
 	int64_t looked_ns; /* when we last saw that the socket was not reset */
-	int status;      /* of the transfer that is being asked for: the first error */
-	uint64_t bytes;  /* of it */
-	uint64_t left;   /* payload bytes, or bytes of a piece to read */
-	bool sink;       /* the payload is not wanted */
-	uint64_t region; /* where the payload goes, or the data comes from ... */
+	int status;        /* of the transfer that is being asked for: the first error */
+	uint64_t bytes;    /* of it */
+	uint64_t left;     /* payload bytes, or bytes of a piece to read */
+	bool sink;         /* the payload is not wanted */
+	uint64_t region;   /* where the payload goes, or the data comes from ... */
 	uint8_t key[SL_SECRET_LEN];
 	uint64_t piece_off, piece_span;
 	struct tcp_cursor cur; /* ... and where in it */
 	struct sl_op *recv;    /* lock: the receive that the payload is for */
 	struct tcp_batch out;
-	uint8_t *data_head;    /* the DATA header in OUT that may still grow */
+	uint8_t *data_head; /* the DATA header in OUT that may still grow */
 	struct tcp_head data;
 	void *aside[TCP_BATCH_IOV]; /* copies of regions that went while OUT waited */
 	unsigned naside;
@@ -202,24 +209,26 @@ struct sl_conn {
 	unsigned naddrs;
 	int caller_fd; /* a peer that came before connect(), or -1 */
 	struct tcp_name caller;
-	int failed;               /* refused, with the sentence WHY */
+	int failed; /* refused, with the sentence WHY */
 	struct slime_error why;
 	char name[96];
-	int64_t alive_ns; /* when the peer last showed life */
+	int64_t alive_ns;           /* when the peer last showed life */
 	uint64_t reads, reads_seen; /* times that it sent something; until the last tick */
 	uint64_t gone_seen;
-	bool had_work;    /* at the last tick */
-	int64_t stop_by;  /* SL_NEVER, or when a transfer that was asked to stop must be over */
-	int64_t lost_by;  /* SL_NEVER, or until when the peer may dial anew the socket that it reset */
-	struct sl_op_queue quiet; /* stopped by a reset; they end at QUIET_AT, when the peer has seen it */
+	bool had_work;   /* at the last tick */
+	int64_t stop_by; /* SL_NEVER, or when a transfer that was asked to stop must be over */
+	int64_t
+	    lost_by; /* SL_NEVER, or until when the peer may dial anew the socket that it reset */
+	struct sl_op_queue
+	    quiet; /* stopped by a reset; they end at QUIET_AT, when the peer has seen it */
 	int64_t quiet_at;
-	bool resuming;    /* we reset our socket and dial it anew */
-	bool tore;        /* broken, and all ops ended */
-	bool was_ready;   /* lock: both halves have been up */
+	bool resuming;  /* we reset our socket and dial it anew */
+	bool tore;      /* broken, and all ops ended */
+	bool was_ready; /* lock: both halves have been up */
 
 	struct sl_lock lock;
-	_Atomic bool closed; /* lock to set */
-	_Atomic bool broken; /* lock to set */
+	_Atomic bool closed;          /* lock to set */
+	_Atomic bool broken;          /* lock to set */
 	struct sl_op_queue imm_recvs; /* lock */
 	struct sl_imm_queue imms;     /* lock */
 	struct tcp_ask ask;
@@ -285,7 +294,8 @@ void tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len);
 ssize_t tcp_batch_send(struct tcp_batch *b, int fd);
 
 /* Fill V with up to CAP places of at most MAX bytes in all; returns how many bytes. */
-size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap, unsigned *n);
+size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
+                      unsigned *n);
 void tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes);
 
 /* tcp_dom.c */
@@ -302,9 +312,19 @@ void tcp_todo(struct sl_conn *conn);
 struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id);
 void tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
 
+/* tcp_dial.c; progress */
+void tcp_quick(int fd);
+/* Dial the address at conn->ask.addr, or the next that can be dialled; RC: why not the one before.
+ */
+void tcp_dial(struct sl_conn *conn, int rc);
+void tcp_dial_next(struct sl_conn *conn, int rc);
+void tcp_dial_event(struct sl_conn *conn, uint32_t events);
+/* CONN will not come up: conn_ready() will say so. */
+void tcp_fail(struct sl_conn *conn, int status, const char *what);
+void tcp_note_ready_locked(struct sl_conn *conn);
+
 /* tcp_conn.c; progress */
 void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
-void tcp_dial_event(struct sl_conn *conn, uint32_t events);
 void tcp_conn_todo(struct sl_conn *conn);
 void tcp_conn_tick(struct sl_conn *conn, int64_t now);
 /* The serving socket was reset: by a peer that will dial it anew, or that is gone. */

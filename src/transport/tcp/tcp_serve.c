@@ -26,7 +26,8 @@
 enum {
 	ROUNDS = 64,
 	SCATTER = 32,
-	LAST_MAX = 64 * 1024, /* a larger read is ended by DONE, so that an error can still be told */
+	LAST_MAX =
+	    64 * 1024, /* a larger read is ended by DONE, so that an error can still be told */
 };
 
 /*
@@ -141,7 +142,8 @@ static void put_head(struct sl_conn *conn, enum tcp_type type, int status, uint6
 	sl_lock_drop(&conn->dom->reg_lock);
 }
 
-/* LEN more bytes of the read follow: in the DATA frame that is last in OUT, or in a new one. reg_lock held. */
+/* LEN more bytes of the read follow: in the DATA frame that is last in OUT, or in a new one.
+ * reg_lock held. */
 static void put_data_locked(struct tcp_serve *s, uint64_t len)
 {
 	if (!s->data_head) {
@@ -327,7 +329,9 @@ static int on_piece(struct sl_conn *conn)
 	s->cur = (struct tcp_cursor){.len = p.len, .count = p.count, .stride = p.stride};
 	if (span_of(&p, &s->piece_span)) {
 		sl_lock_take(&conn->dom->reg_lock);
-		rc = check_locked(conn->dom, s, read ? SLIME_ACCESS_REMOTE_READ : SLIME_ACCESS_REMOTE_WRITE, &reg);
+		rc =
+		    check_locked(conn->dom, s,
+		                 read ? SLIME_ACCESS_REMOTE_READ : SLIME_ACCESS_REMOTE_WRITE, &reg);
 		if (!rc)
 			s->cur.addr = (char *)reg->mem.addr + p.off;
 		sl_lock_drop(&conn->dom->reg_lock);
@@ -659,8 +663,10 @@ int tcp_serve_read(struct sl_conn *conn)
 	}
 	if (rc < 0) {
 		if (rc == -EPROTO)
-			sl_log(SLIME_LOG_WARN, "tcp: the peer at %s sent what no peer of ours sends, the connection is closed",
-			       conn->name);
+			sl_log(
+			    SLIME_LOG_WARN,
+			    "tcp: the peer at %s sent what no peer of ours sends, the connection is closed",
+			    conn->name);
 		if (rc == -EPROTO || rc == -EPIPE)
 			tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
 		else

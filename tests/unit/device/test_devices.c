@@ -39,7 +39,7 @@ static void memory_that_nobody_claims_is_the_hosts(void **state)
 {
 	const struct sl_device_ops *ops = NULL;
 	struct sl_mem mem = {0};
-	char bytes[10];
+	char bytes[10] = "";
 
 	(void)state;
 	assert_int_equal(sl_device_probe(bytes, sizeof(bytes), &ops, &mem), 0);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/tcp/tcp_ask.h - what the files of the asking half share.
+ *
+ * Ops stand in a ring in the order in which they go out, which is the order in
+ * which they are answered:
+ *
+ *	head              sent              tail
+ *	 │ wait for answers │ wait for room  │
+ *
+ * tcp_ask.c fills and clears it, tcp_out.c frames and sends under the connection's
+ * lock, tcp_in.c reads the answers without it, tcp_anew.c goes on after a reset.
+ */
+#ifndef SL_TCP_ASK_H
+#define SL_TCP_ASK_H
+
+#include "transport/tcp/tcp_impl.h"
+
+/* In an op's priv[3]: it was asked to stop, and ends when the peer has let go of it. */
+enum { TCP_STOPPING = 1 };
+
+/* Stands in the slot of a read that is over for its submitter, but not on the wire. */
+extern struct sl_op tcp_sunk;
+
+static inline struct tcp_slot *tcp_slot_at(struct tcp_ask *a, uint64_t i)
+{
+	return &a->slot[i & a->mask];
+}
+
+/* Reads that were given up keep their slots until their data has come. */
+static inline bool tcp_ring_full(struct tcp_ask *a)
+{
+	return atomic_load_explicit(&a->tail, memory_order_relaxed) -
+	           atomic_load_explicit(&a->head, memory_order_acquire) >
+	       a->mask;
+}
+
+/* Give OP the next slot. Lock held. */
+void tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op);
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transport/tcp/tcp_in.c - the asking half: the answers. Whoever makes progress runs this. */
+#include <errno.h>
+#include <string.h>
+
+#include "transport/tcp/tcp_ask.h"
+
+enum { READ_ROUNDS = 32, SCATTER = 32 };
+
+/* The op that the next answer is for, or NULL: none is owed. */
+static struct sl_op *answered_op(struct tcp_ask *a)
+{
+	while (a->head != atomic_load_explicit(&a->tail, memory_order_acquire)) {
+		struct sl_op *op =
+		    atomic_load_explicit(&tcp_slot_at(a, a->head)->op, memory_order_relaxed);
+
+		if (op)
+			return op;
+		if (atomic_load_explicit(&tcp_slot_at(a, a->head)->end, memory_order_acquire) ==
+		    UINT64_MAX)
+			return NULL; /* taken back, and the sender has not come by yet */
+		a->head++;
+	}
+	return NULL;
+}
+
+/* Has the socket taken every byte of the op at head? A sender may be about to say so. */
+static bool all_gone(struct sl_conn *conn)
+{
+	struct tcp_ask *a = &conn->ask;
+	_Atomic uint64_t *end = &tcp_slot_at(a, a->head)->end;
+	bool gone;
+
+	if (atomic_load_explicit(&a->gone, memory_order_acquire) >=
+	    atomic_load_explicit(end, memory_order_acquire))
+		return true;
+	sl_lock_take(&conn->lock);
+	gone = a->gone >= *end;
+	sl_lock_drop(&conn->lock);
+	return gone;
+}
+
+/* A send is back. True: it is not over, the receive that it was for is. */
+static bool sent_in_vain(struct sl_conn *conn, struct sl_op *op, int status)
+{
+	struct tcp_ask *a = &conn->ask;
+	bool vain;
+
+	a->sends_out--;
+	if (status != -ECANCELED && !atomic_load(&a->in_vain))
+		return false;
+	sl_lock_take(&conn->lock);
+	vain = status == -ECANCELED && !sl_op_stop(op) && !conn->closed;
+	if (vain) {
+		sl_op_push(&a->again, op);
+		atomic_store(&a->in_vain, true);
+	}
+	if (a->again.head && !a->sends_out && !a->blocked)
+		tcp_ask_push_locked(conn);
+	sl_lock_drop(&conn->lock);
+	return vain;
+}
+
+static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t bytes)
+{
+	struct tcp_ask *a = &conn->ask;
+	int stop;
+
+	if (!all_gone(conn))
+		return -EPROTO;
+	a->rx.moved = 0;
+	a->rx.iov = 0;
+	a->rx.cur = (struct tcp_cursor){0};
+	atomic_store_explicit(&a->head, a->head + 1, memory_order_release);
+	if (op == &tcp_sunk)
+		return 0;
+	if (op->priv[3] == TCP_STOPPING && --a->stopping == 0 && !conn->closed)
+		conn->stop_by = SL_NEVER;
+	stop = sl_op_stop(op);
+	if (op->code == SL_OP_SEND && sent_in_vain(conn, op, status))
+		return 0;
+	sl_op_done(op, status == -ECANCELED && stop ? stop : status, bytes, 0);
+	return 0;
+}
+
+/* Where the next bytes of a read go; returns how many of MAX fit into V. */
+static uint64_t places(struct tcp_ask *a, const struct sl_op *op, uint64_t max, struct iovec *v,
+                       unsigned *n)
+{
+	struct tcp_cursor cur = a->rx.cur;
+	uint32_t iov = a->rx.iov;
+	uint64_t got = 0;
+
+	*n = 0;
+	while (got < max && iov < op->niov && *n < SCATTER) {
+		const struct sl_iov *at = &op->iov[iov];
+		unsigned k;
+
+		if (!cur.len)
+			cur = (struct tcp_cursor){.addr = at->addr,
+			                          .len = at->len,
+			                          .count = at->count,
+			                          .stride = at->stride};
+		if (cur.len)
+			got += tcp_cursor_iov(&cur, max - got, v + *n, SCATTER - *n, &k);
+		else
+			k = 0;
+		*n += k;
+		cur = (struct tcp_cursor){0};
+		iov++;
+	}
+	return got;
+}
+
+static void advance(struct tcp_ask *a, const struct sl_op *op, uint64_t bytes)
+{
+	while (bytes) {
+		const struct sl_iov *at = &op->iov[a->rx.iov];
+		struct tcp_cursor *cur = &a->rx.cur;
+		uint64_t left;
+
+		if (!cur->len)
+			*cur = (struct tcp_cursor){.addr = at->addr,
+			                           .len = at->len,
+			                           .count = at->count,
+			                           .stride = at->stride};
+		left = cur->len * (cur->count - cur->run) - cur->off;
+		if (bytes < left) {
+			tcp_cursor_skip(cur, bytes);
+			return;
+		}
+		bytes -= left;
+		*cur = (struct tcp_cursor){0};
+		a->rx.iov++;
+	}
+}
+
+/* Bytes that were read ahead. */
+static uint64_t take_ahead(struct tcp_ask *a, const struct sl_op *op)
+{
+	uint64_t have = a->rx.n - a->rx.at;
+	uint64_t n = have < a->rx.left ? have : a->rx.left;
+	struct iovec v[SCATTER];
+	unsigned k;
+
+	if (op != &tcp_sunk) {
+		n = places(a, op, n, v, &k);
+		for (unsigned i = 0, off = a->rx.at; i < k; off += (unsigned)v[i++].iov_len)
+			memcpy(v[i].iov_base, a->rx.buf + off, v[i].iov_len);
+	}
+	a->rx.at += (unsigned)n;
+	return n;
+}
+
+/* Bytes from the socket into their places, and what follows into the buffer, in one call. */
+static ssize_t take_direct(struct sl_conn *conn, const struct sl_op *op)
+{
+	struct tcp_ask *a = &conn->ask;
+	struct iovec v[SCATTER + 1] = {{conn->dom->scratch, TCP_SCRATCH}};
+	struct msghdr msg = {.msg_iov = v};
+	uint64_t room = a->rx.left < TCP_SCRATCH ? a->rx.left : TCP_SCRATCH;
+	unsigned n = 1;
+	ssize_t got;
+
+	if (op != &tcp_sunk)
+		room =
+		    places(a, op, a->rx.left < 4 * TCP_CHUNK ? a->rx.left : 4 * TCP_CHUNK, v, &n);
+	else
+		v[0].iov_len = room;
+	if (room == a->rx.left)
+		v[n++] = (struct iovec){a->rx.buf, TCP_RX_LEN};
+	msg.msg_iovlen = n;
+	got = recvmsg(a->fd.fd, &msg, MSG_DONTWAIT);
+	a->rx.at = a->rx.n = 0;
+	if (got > 0 && (uint64_t)got > room) {
+		a->rx.n = (unsigned)((uint64_t)got - room);
+		got = (ssize_t)room;
+	}
+	return got;
+}
+
+static int socket_error(ssize_t n)
+{
+	if (n == 0)
+		return -ECONNRESET;
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	return -errno;
+}
+
+/* 1: went on. 0: nothing there. */
+static int read_data(struct sl_conn *conn)
+{
+	struct tcp_ask *a = &conn->ask;
+	struct sl_op *op = answered_op(a);
+	ssize_t n;
+
+	if (a->rx.at < a->rx.n) {
+		n = (ssize_t)take_ahead(a, op);
+	} else {
+		n = take_direct(conn, op);
+		if (n <= 0)
+			return socket_error(n);
+		conn->reads++;
+	}
+	if (op != &tcp_sunk)
+		advance(a, op, (uint64_t)n);
+	a->rx.left -= (uint64_t)n;
+	a->rx.moved += (uint64_t)n;
+	if (a->rx.left || !a->rx.last)
+		return 1;
+	if (op != &tcp_sunk && a->rx.moved != op->bytes)
+		return -EPROTO;
+	return end_op(conn, op, 0, a->rx.moved) ? -EPROTO : 1;
+}
+
+static int on_done(struct sl_conn *conn, const struct tcp_head *h)
+{
+	struct sl_op *op = answered_op(&conn->ask);
+	int status = (int)h->arg;
+
+	if (!op)
+		return -EPROTO;
+	if (op == &tcp_sunk)
+		return end_op(conn, op, 0, 0);
+	if (op->code == SL_OP_READ && !status && conn->ask.rx.moved != op->bytes)
+		return -EPROTO;
+	return end_op(conn, op, status,
+	              status ? (h->len < op->bytes ? h->len : op->bytes) : op->bytes);
+}
+
+static int on_data(struct sl_conn *conn, const struct tcp_head *h)
+{
+	struct tcp_ask *a = &conn->ask;
+	struct sl_op *op = answered_op(a);
+
+	if (!op || op->code != SL_OP_READ || (op != &tcp_sunk && h->len > op->bytes - a->rx.moved))
+		return -EPROTO;
+	a->rx.left = h->len;
+	a->rx.last = h->flags & TCP_LAST;
+	if (h->len || !a->rx.last)
+		return 0;
+	return op == &tcp_sunk || a->rx.moved == op->bytes ? end_op(conn, op, 0, a->rx.moved)
+	                                                   : -EPROTO;
+}
+
+static int read_head(struct sl_conn *conn)
+{
+	struct tcp_ask *a = &conn->ask;
+	struct tcp_head h;
+	ssize_t n;
+	int rc;
+
+	if (a->rx.n - a->rx.at < TCP_HEAD_LEN) {
+		if (a->rx.at) {
+			memmove(a->rx.buf, a->rx.buf + a->rx.at, a->rx.n - a->rx.at);
+			a->rx.n -= a->rx.at;
+			a->rx.at = 0;
+		}
+		n = recv(a->fd.fd, a->rx.buf + a->rx.n, TCP_RX_LEN - a->rx.n, MSG_DONTWAIT);
+		if (n <= 0)
+			return socket_error(n);
+		conn->reads++;
+		a->rx.n += (unsigned)n;
+		return 1;
+	}
+	rc = tcp_get_head(a->rx.buf + a->rx.at, false, &h);
+	if (rc)
+		return rc;
+	a->rx.at += TCP_HEAD_LEN;
+	if (h.type == TCP_DONE)
+		rc = on_done(conn, &h);
+	else if (h.type == TCP_DATA)
+		rc = on_data(conn, &h);
+	return rc ? rc : 1;
+}
+
+int tcp_ask_read(struct sl_conn *conn)
+{
+	int done = 0;
+
+	for (int i = 0; i < READ_ROUNDS && conn->ask.fd.fd >= 0; i++) {
+		int rc = conn->ask.rx.left ? read_data(conn) : read_head(conn);
+
+		if (rc > 0) {
+			done++;
+			continue;
+		}
+		if (rc == 0)
+			break;
+		/* the peer hung up: what it asked before that still counts */
+		while (rc == -ECONNRESET && conn->serve.fd.fd >= 0 && tcp_serve_read(conn))
+			;
+		tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
+		return done + 1;
+	}
+	if (conn->closed && done)
+		tcp_todo(conn); /* are we through? */
+	return done;
+}

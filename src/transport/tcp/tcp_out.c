@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transport/tcp/tcp_out.c - the asking half: ops into frames, frames into the socket. */
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "transport/tcp/tcp_ask.h"
+
+/*
+ * Framing. Each function below adds frames of one op to OUT and returns false
+ * if there was no room for the last of them.
+ */
+
+static void put_head(struct tcp_ask *a, enum tcp_type type, unsigned flags, uint32_t arg,
+                     uint64_t len)
+{
+	tcp_put_head(tcp_batch_put(&a->out, TCP_HEAD_LEN),
+	             &(struct tcp_head){
+			 .type = (uint8_t)type, .flags = (uint8_t)flags, .arg = arg, .len = len});
+}
+
+static void put_piece(struct tcp_ask *a, const struct sl_rreg *rreg, uint64_t off, uint64_t len,
+                      uint64_t count, uint64_t stride)
+{
+	struct tcp_piece p = {
+	    .region = rreg->id, .off = off, .len = len, .count = count, .stride = stride};
+
+	memcpy(p.key, rreg->key, sizeof(p.key));
+	tcp_put_piece(tcp_batch_put(&a->out, TCP_PIECE_LEN), &p);
+}
+
+static bool frame_read(struct tcp_ask *a, const struct sl_op *op)
+{
+	while (!a->started || (a->iov < op->niov && !a->cut)) {
+		uint32_t left = op->niov - a->iov;
+		uint32_t n;
+
+		if (!tcp_batch_room(&a->out, TCP_HEAD_LEN + TCP_PIECE_LEN))
+			return false;
+		n = (uint32_t)(TCP_BATCH_BUF - a->out.used - TCP_HEAD_LEN) / TCP_PIECE_LEN;
+		n = left < n ? left : n;
+		put_head(a, TCP_READ, n == left ? TCP_LAST : 0, n, 0);
+		for (uint32_t i = 0; i < n; i++) {
+			const struct sl_iov *v = &op->iov[a->iov++];
+
+			put_piece(a, v->rreg, v->roff, v->len, v->count, v->rstride);
+		}
+		a->started = true;
+	}
+	if (a->cut && tcp_batch_room(&a->out, TCP_HEAD_LEN)) {
+		put_head(a, TCP_READ, TCP_LAST, 0, 0);
+		a->cut = false;
+	}
+	return !a->cut;
+}
+
+/* How much of the run list at CUR goes into one frame: whole runs, or a part of one. */
+static uint64_t chunk_of(const struct tcp_ask *a, const struct tcp_cursor *cur, uint64_t *runs)
+{
+	uint64_t room = TCP_BATCH_IOV - 1 - a->out.n;
+	uint64_t left = cur->count - cur->run;
+
+	*runs = 1;
+	if (cur->off || cur->len > TCP_CHUNK)
+		return cur->len - cur->off < TCP_CHUNK ? cur->len - cur->off : TCP_CHUNK;
+	if (cur->len) {
+		*runs = TCP_CHUNK / cur->len < room ? TCP_CHUNK / cur->len : room;
+		*runs = left < *runs ? left : *runs;
+	} else {
+		*runs = left; /* nothing at all, so often */
+	}
+	return cur->len * *runs;
+}
+
+static void frame_chunk(struct tcp_ask *a, const struct sl_op *op)
+{
+	const struct sl_iov *v = &op->iov[a->iov];
+	struct tcp_cursor *cur = &a->cur;
+	bool imm = op->code == SL_OP_WRITE_IMM;
+	uint64_t runs, bytes, off;
+	unsigned n, flags = 0;
+
+	if (!cur->run && !cur->off)
+		*cur = (struct tcp_cursor){
+		    .addr = v->addr, .len = v->len, .count = v->count, .stride = v->stride};
+	bytes = chunk_of(a, cur, &runs);
+	off = v->roff + cur->run * v->rstride + cur->off;
+	if (a->iov + 1 == op->niov &&
+	    (runs > 1 || !v->len ? cur->run + runs == v->count
+	                         : cur->run + 1 == v->count && cur->off + bytes == v->len))
+		flags = imm ? TCP_LAST | TCP_IMM : TCP_LAST;
+	put_head(a, TCP_WRITE, flags, imm ? op->imm : 0, bytes);
+	put_piece(a, v->rreg, off, bytes / runs, runs, v->rstride);
+	if (v->len) {
+		size_t got =
+		    tcp_cursor_iov(cur, bytes, a->out.v + a->out.n, TCP_BATCH_IOV - a->out.n, &n);
+
+		a->out.n += n;
+		a->out.total += got;
+		tcp_cursor_skip(cur, bytes);
+	} else {
+		cur->run = v->count;
+	}
+	if (cur->run == v->count) {
+		a->iov++;
+		*cur = (struct tcp_cursor){0};
+	}
+	a->started = true;
+}
+
+static bool frame_write(struct tcp_ask *a, const struct sl_op *op)
+{
+	bool imm = op->code == SL_OP_WRITE_IMM;
+
+	while (a->iov < op->niov && !a->cut) {
+		if (!tcp_batch_room(&a->out, TCP_HEAD_LEN + TCP_PIECE_LEN) ||
+		    a->out.total >= TCP_CHUNK)
+			return false;
+		frame_chunk(a, op);
+	}
+	if (a->started && !a->cut)
+		return true;
+	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN))
+		return false;
+	if (a->cut)
+		put_head(a, TCP_WRITE, TCP_ABORT | TCP_LAST | TCP_BARE, 0, 0);
+	else
+		put_head(a, TCP_WRITE, imm ? TCP_LAST | TCP_BARE | TCP_IMM : TCP_LAST | TCP_BARE,
+		         imm ? op->imm : 0, op->imm_bytes);
+	a->cut = false;
+	a->started = true;
+	return true;
+}
+
+static bool frame_send(struct tcp_ask *a, const struct sl_op *op)
+{
+	bool fits = op->bytes <= op->priv[1];
+
+	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN))
+		return false;
+	put_head(a, TCP_SEND, (fits ? 0u : TCP_TOO_LONG) | (a->again_due ? TCP_AGAIN : 0u),
+	         (uint32_t)op->priv[0], fits ? op->bytes : 0);
+	if (fits)
+		tcp_batch_ref(&a->out, op->iov->addr, op->bytes);
+	a->again_due = false;
+	a->started = true;
+	return true;
+}
+
+static bool frame_op(struct tcp_ask *a, const struct sl_op *op)
+{
+	if (op->code == SL_OP_READ)
+		return frame_read(a, op);
+	return op->code == SL_OP_SEND ? frame_send(a, op) : frame_write(a, op);
+}
+
+static void frame_control(struct tcp_ask *a)
+{
+	if (a->ping_due) {
+		put_head(a, TCP_PING, 0, 0, 0);
+		a->ping_due = false;
+	}
+	while (a->nunrecv && tcp_batch_room(&a->out, TCP_HEAD_LEN))
+		put_head(a, TCP_UNRECV, 0, a->unrecv[--a->nunrecv], 0);
+	while (a->announce && tcp_batch_room(&a->out, TCP_HEAD_LEN)) {
+		put_head(a, TCP_RECV, 0, (uint32_t)a->announce->priv[0], a->announce->bytes);
+		a->announce = a->announce->next;
+	}
+}
+
+/* OUT is empty: put in what waits. */
+static void frame_some(struct tcp_ask *a)
+{
+	uint64_t tail = atomic_load_explicit(&a->tail, memory_order_relaxed);
+
+	tcp_batch_reset(&a->out);
+	frame_control(a);
+	while (a->sent != tail && a->out.total < TCP_CHUNK) {
+		struct tcp_slot *slot = tcp_slot_at(a, a->sent);
+		struct sl_op *op = atomic_load_explicit(&slot->op, memory_order_relaxed);
+		bool all = !op || frame_op(a, op);
+
+		if (a->started && slot->seq == UINT64_MAX)
+			slot->seq = a->next_seq++;
+		if (!all)
+			break;
+		atomic_store_explicit(&slot->end, a->queued + a->out.total, memory_order_release);
+		a->sent++;
+		a->iov = 0;
+		a->cur = (struct tcp_cursor){0};
+		a->started = false;
+	}
+	a->queued += a->out.total;
+}
+
+/* Sends go with the peer's receives, both in order; those sent in vain go first, when all are back.
+ */
+static void match_sends_locked(struct tcp_ask *a)
+{
+	if (a->again.head) {
+		if (a->sends_out)
+			return;
+		a->again.tail->next = a->sends.head;
+		if (!a->sends.head)
+			a->sends.tail = a->again.tail;
+		a->sends.head = a->again.head;
+		a->again = (struct sl_op_queue){0};
+		a->again_due = true;
+		atomic_store(&a->in_vain, false);
+	}
+	while (a->sends.head && a->ncredit && !tcp_ring_full(a)) {
+		struct tcp_credit *credit = &a->credit[a->credit_head];
+		struct sl_op *op = sl_op_pop(&a->sends);
+
+		op->priv[0] = credit->id;
+		op->priv[1] = credit->len;
+		a->credit_head = (a->credit_head + 1) % a->credit_cap;
+		a->ncredit--;
+		a->sends_out++;
+		tcp_enqueue_locked(a, op);
+	}
+}
+
+void tcp_ask_push_locked(struct sl_conn *conn)
+{
+	struct tcp_ask *a = &conn->ask;
+	ssize_t n;
+
+	if (!a->up)
+		return;
+	match_sends_locked(a);
+	for (;;) {
+		if (tcp_batch_empty(&a->out)) {
+			frame_some(a);
+			if (tcp_batch_empty(&a->out))
+				break;
+		}
+		n = tcp_batch_send(&a->out, a->fd.fd);
+		if (n < 0)
+			break;
+		atomic_fetch_add_explicit(&a->gone, (uint64_t)n, memory_order_release);
+	}
+	/* errors but -EAGAIN are told by the epoll as well, to the one who ends the ops */
+	a->blocked = !tcp_batch_empty(&a->out);
+	tcp_watch(conn->dom, &a->fd, a->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
