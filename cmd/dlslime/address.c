@@ -36,9 +36,10 @@ static int parse_part(const char *text, size_t len, struct address *out, struct 
 		colon[-1] = '\0';
 		host++;
 	}
-	if (strlen(host) >= sizeof(out->host))
+	len = strlen(host);
+	if (len >= sizeof(out->host))
 		return refuse(err, -EINVAL, "the host name is too long");
-	(void)snprintf(out->host, sizeof(out->host), "%s", host);
+	memcpy(out->host, host, len + 1);
 	out->port = (uint16_t)port;
 	return 0;
 }

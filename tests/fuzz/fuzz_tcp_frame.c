@@ -22,10 +22,10 @@ static void check_head(const uint8_t *in, bool asked)
 	uint8_t again[TCP_HEAD_LEN];
 	struct tcp_head head;
 
-	if (tcp_get_head(in, asked, &head))
+	if (sl_tcp_get_head(in, asked, &head))
 		return;
 	MUST(asked == (head.type < TCP_DATA));
-	tcp_put_head(again, &head);
+	sl_tcp_put_head(again, &head);
 	MUST(!memcmp(again, in, sizeof(again)));
 }
 
@@ -35,11 +35,11 @@ static void check_piece(const uint8_t *in)
 	struct tcp_piece piece;
 	uint64_t bytes = 0;
 
-	if (tcp_get_piece(in, &piece, &bytes))
+	if (sl_tcp_get_piece(in, &piece, &bytes))
 		return;
 	MUST(piece.count > 0);
 	MUST(bytes / piece.count == piece.len);
-	tcp_put_piece(again, &piece);
+	sl_tcp_put_piece(again, &piece);
 	MUST(!memcmp(again, in, sizeof(again)));
 }
 
@@ -48,20 +48,25 @@ static void check_hello(const uint8_t *in)
 	uint8_t again[TCP_HELLO_LEN];
 	struct tcp_hello hello;
 
-	if (tcp_get_hello(in, &hello))
+	if (sl_tcp_get_hello(in, &hello))
 		return;
 	for (size_t n = 0; n <= TCP_HELLO_LEN; n++)
-		MUST(tcp_like_hello(in, n));
-	tcp_put_hello(again, &hello);
+		MUST(sl_tcp_like_hello(in, n));
+	sl_tcp_put_hello(again, &hello);
 	MUST(!memcmp(again, in, sizeof(again)));
 }
 
 static void check_answer(const uint8_t *in)
 {
-	int status = 1;
+	uint8_t again[TCP_ANSWER_LEN];
+	struct tcp_answer answer;
 
-	if (tcp_get_answer(in, &status) == 0)
-		MUST(status <= 0 && status > -4096);
+	if (sl_tcp_get_answer(in, &answer))
+		return;
+	MUST(answer.status <= 0 && answer.status > -4096);
+	MUST(answer.nfailures <= TCP_FAILURES);
+	sl_tcp_put_answer(again, &answer);
+	MUST(!memcmp(again, in, sizeof(again)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -76,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	which = data[0] % 5;
 	data++;
 	len--;
-	(void)tcp_like_hello(data, len);
+	(void)sl_tcp_like_hello(data, len);
 	for (; len >= needs[which]; data += needs[which], len -= needs[which]) {
 		switch (which) {
 		case 0:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,9 @@ import pytest
 
 BIN = Path(os.environ["DLSLIME_BIN"]) / "dlslime"
 DEADLINE_S = 60
+# for 'perf': enough to see that it works
+QUICK = ["--iters", "200", "--warmup", "0", "--footprint", "4M"]
+MIB = 1 << 20
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}
 
 
@@ -22,12 +26,59 @@ def run(*args, timeout=DEADLINE_S, **kwargs):
     return subprocess.run([BIN, *args], capture_output=True, timeout=timeout, **TEXT, **kwargs)
 
 
+def measure(*args):
+    """The figures of a 'perf' that succeeds."""
+    done = run(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    return json.loads(done.stdout)
+
+
+def get(ticket, *args, **kwargs):
+    return run("get", ticket, *args, **kwargs)
+
+
 def failed(done, status=1):
     """The sentence with which DONE failed."""
     assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
     lines = done.stderr.splitlines()
     assert lines and lines[0].startswith("dlslime: "), done.stderr
     return done.stderr
+
+
+def make(path, size, seed=1):
+    """A file of SIZE bytes that repeat nowhere near."""
+    block = bytearray(os.urandom(MIB))
+    with open(path, "wb") as f:
+        for i in range(0, size, MIB):
+            block[0:8] = (i * 7919 + seed).to_bytes(8, "little")
+            f.write(block[: min(MIB, size - i)])
+    return path
+
+
+def same(a, b):
+    return subprocess.run(["cmp", "-s", a, b]).returncode == 0
+
+
+def leftovers(directory):
+    return sorted(os.listdir(directory))
+
+
+def directory_of(path):
+    """PATH as a directory, for as long as it is needed: pytest would keep gigabytes of copies."""
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    yield from directory_of(tmp_path / "source")
+
+
+@pytest.fixture
+def target(tmp_path):
+    yield from directory_of(tmp_path / "target")
 
 
 def wait_until(what, happened, timeout=DEADLINE_S):

@@ -1,57 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""dlslime serve and get between real processes: whole files or none, whatever happens."""
+"""dlslime serve and get between real processes: copies, names, tickets, strangers."""
 
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
-from cli import Process, failed, file_server, need, port_of, run, wait_until
-
-MIB = 1 << 20
-
-
-def make(path, size, seed=1):
-    """SIZE bytes that repeat nowhere near."""
-    block = bytearray(os.urandom(MIB))
-    with open(path, "wb") as f:
-        for i in range(0, size, MIB):
-            block[0:8] = (i * 7919 + seed).to_bytes(8, "little")
-            f.write(block[: min(MIB, size - i)])
-    return path
-
-
-def same(a, b):
-    return subprocess.run(["cmp", "-s", a, b]).returncode == 0
-
-
-def get(ticket, *args, **kwargs):
-    return run("get", ticket, *args, **kwargs)
-
-
-def leftovers(directory):
-    return sorted(os.listdir(directory))
-
-
-def directory_of(path):
-    """PATH as a directory, for as long as it is needed: pytest would keep gigabytes of copies."""
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def source(tmp_path):
-    yield from directory_of(tmp_path / "source")
-
-
-@pytest.fixture
-def target(tmp_path):
-    yield from directory_of(tmp_path / "target")
+from cli import (  # noqa: F401 (source and target are fixtures)
+    MIB,
+    Process,
+    failed,
+    file_server,
+    get,
+    leftovers,
+    make,
+    need,
+    port_of,
+    run,
+    same,
+    source,
+    target,
+)
 
 
 @pytest.mark.parametrize("transport", [None, "shm", "tcp"])
@@ -236,192 +207,6 @@ def test_nobody_serving_is_a_sentence_at_once_and_leaves_nothing(source, target)
     assert "refused" in failed(get(ticket, "-o", target))
     assert time.monotonic() - before < 5
     assert leftovers(target) == []
-
-
-def state_of(target):
-    """How many bytes the part file in TARGET is known to have."""
-    for name in os.listdir(target):
-        if name.endswith(".state"):
-            with open(target / name, "rb") as f:
-                return int.from_bytes(f.read(40)[24:32], "little")
-    return 0
-
-
-def stopped_half_way(ticket, target, *args):
-    """A 'get' that is frozen after some of the bytes, and has not got them all."""
-    reader = Process("get", ticket, "-o", str(target), *args)
-    until = time.monotonic() + 60
-    while state_of(target) == 0:
-        assert time.monotonic() < until
-        assert reader.popen.poll() is None, "it was too fast to be stopped"
-    reader.stop()
-    return reader
-
-
-# large enough to be met half-way, with a last block that is small enough to be copied by hand
-BIG = 256 * MIB + 10
-
-
-@pytest.fixture(scope="module")
-def big(tmp_path_factory):
-    path = make(tmp_path_factory.mktemp("big") / "file", BIG)
-    yield path
-    path.unlink()
-
-
-def big_copy(big, source):
-    """BIG under a name that a test may change."""
-    subprocess.run(["cp", "--reflink=auto", big, source / "file"], check=True)
-    return source / "file"
-
-
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
-@pytest.mark.parametrize("how", ["rewrite", "truncate", "remove", "replace"])
-def test_a_file_that_changes_is_an_error_and_no_half_file(big, source, target, transport, how):
-    need(transport)
-    path = big_copy(big, source)
-    other = make(source / "other", 1000)
-    server, (ticket, second) = file_server(path, other)
-    with server, stopped_half_way(ticket, target, "--transport", transport) as reader:
-        if how == "rewrite":
-            with open(path, "r+b") as f:
-                f.seek(BIG - 10)
-                f.write(b"changed")
-        elif how == "truncate":
-            os.truncate(path, 5000)
-        elif how == "remove":
-            path.unlink()
-        else:
-            make(source / "new", BIG // 2).rename(path)
-        reader.signal(signal.SIGCONT)
-        sentence = failed(reader.done())
-        assert "changed" in sentence or "gone" in sentence or "replaced" in sentence
-        assert "file" not in leftovers(target)
-        # the server lives, and the others are served
-        assert get(second, "-o", target, "--transport", transport).returncode == 0
-        if how == "remove":
-            assert "file" in failed(get(ticket, "-o", target))
-        else:
-            done = get(ticket, "-o", target)
-            assert done.returncode == 0 and "starting over" in done.stderr
-            assert same(path, target / "file")
-        assert server.popen.poll() is None
-
-
-def test_a_killed_get_is_resumed(big, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        reader.signal(signal.SIGKILL)
-        reader.done()
-        assert "file" not in leftovers(target)
-        done = get(ticket, "-o", target, "--json")
-        assert done.returncode == 0, done.stderr
-        assert 0 < json.loads(done.stdout)["resumed_from"] < BIG
-        assert same(big, target / "file") and leftovers(target) == ["file"]
-
-
-def test_an_interrupted_get_is_resumed_from_a_server_that_was_started_anew(big, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        reader.signal(signal.SIGINT)
-        reader.signal(signal.SIGCONT)
-        assert "interrupted" in failed(reader.done())
-    server, (ticket,) = file_server(big)
-    with server:
-        done = get(ticket, "-o", target, "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["resumed_from"] > 0
-        assert same(big, target / "file")
-
-
-def test_a_part_of_another_version_is_not_resumed(big, source, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        reader.signal(signal.SIGKILL)
-        reader.done()
-    path = make(source / "file", 5 * MIB)
-    server, (ticket,) = file_server(path)
-    with server:
-        done = get(ticket, "-o", target, "--json")
-        assert done.returncode == 0, done.stderr
-        assert "starting over" in done.stderr and json.loads(done.stdout)["resumed_from"] == 0
-        assert same(path, target / "file") and leftovers(target) == ["file"]
-
-
-@pytest.mark.parametrize("damage", ["bytes", "state"])
-def test_a_damaged_part_is_found_and_fetched_anew(big, target, damage):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        reader.signal(signal.SIGKILL)
-        reader.done()
-        for name in leftovers(target):
-            if name.endswith(".state") == (damage == "state"):
-                with open(target / name, "r+b") as f:
-                    f.seek(25 if damage == "state" else MIB)
-                    f.write(b"\x7f")
-        done = get(ticket, "-o", target, "--json")
-        assert done.returncode == 0, done.stderr
-        if damage == "bytes":
-            assert "starting over" in done.stderr
-        assert json.loads(done.stdout)["resumed_from"] == 0
-        assert same(big, target / "file") and leftovers(target) == ["file"]
-
-
-def test_two_cannot_fetch_to_the_same_place(big, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        assert "another process" in failed(get(ticket, "-o", target))
-        reader.signal(signal.SIGCONT)
-        assert reader.done().returncode == 0
-        assert same(big, target / "file")
-
-
-@pytest.mark.parametrize("transport", ["shm", "tcp"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_when_the_server_goes_or_freezes_it_ends_and_keeps_what_is_there(big, target, transport, how):
-    need(transport)
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target, "--timeout", "1", "--transport", transport) as reader:
-        server.signal(how)
-        reader.signal(signal.SIGCONT)
-        sentence = failed(reader.done(timeout=40))
-        assert "goes on from it" in sentence or "does not know this ticket" in sentence
-        assert "file" not in leftovers(target) and state_of(target) > 0
-
-
-def test_a_server_that_freezes_for_a_while_only_delays_it(big, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target) as reader:
-        server.stop()
-        reader.signal(signal.SIGCONT)
-        # the message that it tries again
-        assert "trying again" in reader.line("stderr")
-        server.signal(signal.SIGCONT)
-        done = reader.done()
-        assert done.returncode == 0, done.stderr
-        assert same(big, target / "file")
-
-
-def test_a_disk_that_is_too_small_is_said_before_and_nothing_is_left(source, target):
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", target], capture_output=True, text=True
-    )
-    if mount.returncode:
-        pytest.skip(f"no small disk to be had: {mount.stderr.strip()}")
-    try:
-        server, (ticket,) = file_server(make(source / "file", 8 * MIB))
-        with server:
-            assert "needs 8.0 MiB" in failed(get(ticket, "-o", target))
-        assert leftovers(target) == []
-    finally:
-        subprocess.run(["umount", target], check=True)
-
-
-def test_sigterm_ends_the_server_with_readers_connected(big, target):
-    server, (ticket,) = file_server(big)
-    with server, stopped_half_way(ticket, target, "--timeout", "0"):
-        server.signal(signal.SIGTERM)
-        assert server.done(timeout=20).returncode == 0
 
 
 def test_a_server_of_one_transport_refuses_another(source, target):

@@ -38,14 +38,14 @@ static struct sockaddr_in6 *in6(const struct tcp_addr *a)
 	return u.out;
 }
 
-bool tcp_is_loopback(const struct tcp_addr *a)
+bool sl_tcp_is_loopback(const struct tcp_addr *a)
 {
 	if (a->sa.ss_family == AF_INET)
 		return ntohl(in4(a)->sin_addr.s_addr) >> 24 == 127;
 	return IN6_IS_ADDR_LOOPBACK(&in6(a)->sin6_addr);
 }
 
-void tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap)
+void sl_tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap)
 {
 	char host[INET6_ADDRSTRLEN] = "?";
 
@@ -99,7 +99,7 @@ static uint64_t line_rate(const char *ifname)
 	return (uint64_t)mbit * 125000;
 }
 
-int tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err)
+int sl_tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err)
 {
 	struct ifaddrs *all;
 	int n = 0;
@@ -131,7 +131,7 @@ int tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *er
 }
 
 /* Who shares boot and network namespace reaches the same loopback addresses. */
-uint64_t tcp_host_tag(void)
+uint64_t sl_tcp_host_tag(void)
 {
 	char text[128] = "";
 	struct stat st = {0};
@@ -168,7 +168,7 @@ static int collect(struct sl_dom *dom, const char *device)
 			if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) ||
 			    (device && strcmp(device, i->ifa_name)) || !take_addr(i->ifa_addr, &a))
 				continue;
-			if (tcp_is_loopback(&a) == loopback)
+			if (sl_tcp_is_loopback(&a) == loopback)
 				add_addr(dom, &a);
 		}
 	}
@@ -215,7 +215,7 @@ static int bind_to(struct tcp_fd *fd, const struct tcp_addr *a, uint16_t *out_po
 	return 0;
 }
 
-int tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err)
+int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err)
 {
 	struct tcp_addr where;
 	uint16_t port = 0;
@@ -253,7 +253,7 @@ int tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err)
 }
 
 /* u8 version, u8 n, u64 host; n of: u8 4 or 6, the address, u16 port; u64 id, secret. */
-int tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out)
+int sl_tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out)
 {
 	struct sl_wire w = sl_wire_on(out->bytes, sizeof(out->bytes));
 	unsigned n = conn->lane ? 0 : dom->naddrs;
@@ -301,7 +301,7 @@ static bool unpack_one(struct sl_wire *w, struct tcp_addr *a)
 }
 
 /* Keep of the peer's addresses what can lead to it: its loopback ones only from its own host. */
-int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err)
+int sl_tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err)
 {
 	struct sl_blob copy = *blob;
 	struct sl_wire w = sl_wire_on(copy.bytes, copy.len);
@@ -320,7 +320,7 @@ int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct sl
 
 		if (!unpack_one(&w, &a))
 			return sl_fail(err, -EPROTO, "tcp address %u of %u is damaged", i + 1, n);
-		if (!tcp_is_loopback(&a))
+		if (!sl_tcp_is_loopback(&a))
 			far[nfar++] = a;
 		else if (here)
 			near[nnear++] = a;

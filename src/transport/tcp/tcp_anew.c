@@ -25,7 +25,7 @@ static void sift_locked(struct tcp_ask *a, tcp_keep_fn *keep, const void *arg,
 		struct tcp_slot *slot = tcp_slot_at(a, i);
 		struct sl_op *op = atomic_load_explicit(&slot->op, memory_order_relaxed);
 
-		if (!op || op == &tcp_sunk || !keep(a, slot, op, arg, over))
+		if (!op || op == &sl_tcp_sunk || !keep(a, slot, op, arg, over))
 			continue;
 		tcp_slot_at(a, to)->seq = slot->seq;
 		atomic_store_explicit(&tcp_slot_at(a, to)->op, op, memory_order_relaxed);
@@ -49,13 +49,13 @@ static bool keep_running(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op 
 	return false;
 }
 
-void tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over)
+void sl_tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over)
 {
 	struct tcp_ask *a = &conn->ask;
 
 	sl_lock_take(&conn->lock);
 	sift_locked(a, keep_running, NULL, over);
-	tcp_batch_reset(&a->out);
+	sl_tcp_batch_reset(&a->out);
 	a->queued = a->gone;
 	a->iov = 0;
 	a->cur = (struct tcp_cursor){0};
@@ -105,7 +105,7 @@ static bool keep_open(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op
 	return false;
 }
 
-int tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer)
+int sl_tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer)
 {
 	struct tcp_ask *a = &conn->ask;
 	struct sl_op_queue over = {0};

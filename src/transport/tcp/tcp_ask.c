@@ -10,9 +10,9 @@ enum { CREDITS_MAX = 1 << 20 };
 /* How long the peer may take to let go of a transfer before its socket is reset. */
 static const int64_t grace_ns = 2500 * SL_NS_PER_US;
 
-struct sl_op tcp_sunk = {.code = SL_OP_READ};
+struct sl_op sl_tcp_sunk = {.code = SL_OP_READ};
 
-int tcp_ask_init(struct sl_conn *conn, uint32_t depth)
+int sl_tcp_ask_init(struct sl_conn *conn, uint32_t depth)
 {
 	struct tcp_ask *a = &conn->ask;
 	uint64_t n = 8;
@@ -24,14 +24,14 @@ int tcp_ask_init(struct sl_conn *conn, uint32_t depth)
 	return a->slot ? 0 : -ENOMEM;
 }
 
-void tcp_ask_free(struct sl_conn *conn)
+void sl_tcp_ask_free(struct sl_conn *conn)
 {
 	free(conn->ask.slot);
 	free(conn->ask.credit);
 	free(conn->ask.unrecv);
 }
 
-void tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op)
+void sl_tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op)
 {
 	uint64_t tail = atomic_load_explicit(&a->tail, memory_order_relaxed);
 	struct tcp_slot *slot = tcp_slot_at(a, tail);
@@ -78,13 +78,13 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op)
 		sl_op_push(&conn->imm_recvs, op);
 	sl_lock_drop(&conn->lock);
 	if (atomic_load(&conn->serve.stalled))
-		tcp_todo(conn);
+		sl_tcp_todo(conn);
 	if (have)
 		sl_op_done(op, 0, imm.bytes, imm.value);
 	return rc;
 }
 
-int tcp_submit(struct sl_conn *conn, struct sl_op *op)
+int sl_tcp_submit(struct sl_conn *conn, struct sl_op *op)
 {
 	struct tcp_ask *a = &conn->ask;
 	int rc;
@@ -103,9 +103,9 @@ int tcp_submit(struct sl_conn *conn, struct sl_op *op)
 	else if (op->code == SL_OP_SEND)
 		sl_op_push(&a->sends, op);
 	else
-		tcp_enqueue_locked(a, op);
+		sl_tcp_enqueue_locked(a, op);
 	if (!a->blocked)
-		tcp_ask_push_locked(conn);
+		sl_tcp_ask_push_locked(conn);
 unlock:
 	sl_lock_drop(&conn->lock);
 	return rc;
@@ -149,7 +149,7 @@ static void stop_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_o
 	else if (is_announced(a, op))
 		(void)unrecv_locked(
 		    a, (uint32_t)op->priv[0]); /* without memory the peer finds out later */
-	tcp_serve_forget(conn, op);
+	sl_tcp_serve_forget(conn, op);
 }
 
 /* Ask the op in slot I to end. True: it is over now. */
@@ -173,7 +173,7 @@ static bool stop_slot_locked(struct sl_conn *conn, uint64_t i, struct sl_op *op)
 	if (partly)
 		a->cut = true;
 	if (op->code == SL_OP_READ) {
-		atomic_store_explicit(&tcp_slot_at(a, i)->op, &tcp_sunk, memory_order_relaxed);
+		atomic_store_explicit(&tcp_slot_at(a, i)->op, &sl_tcp_sunk, memory_order_relaxed);
 		return true;
 	}
 	if (op->priv[3] != TCP_STOPPING) {
@@ -196,7 +196,7 @@ static bool stop_queued_locked(struct sl_conn *conn, struct sl_op *op)
 	       sl_op_take_stopped(&conn->imm_recvs, op);
 }
 
-void tcp_cancel(struct sl_conn *conn, struct sl_op *op)
+void sl_tcp_cancel(struct sl_conn *conn, struct sl_op *op)
 {
 	struct tcp_ask *a = &conn->ask;
 	bool over;
@@ -210,11 +210,11 @@ void tcp_cancel(struct sl_conn *conn, struct sl_op *op)
 		over = stop_slot_locked(conn, i, op);
 		if (!over && conn->stop_by == SL_NEVER) {
 			conn->stop_by = sl_clock_ns() + grace_ns;
-			tcp_tick_by(conn->dom, conn->stop_by);
+			sl_tcp_tick_by(conn->dom, conn->stop_by);
 		}
 		break;
 	}
-	tcp_ask_push_locked(conn);
+	sl_tcp_ask_push_locked(conn);
 	sl_lock_drop(&conn->lock);
 	if (over)
 		sl_op_done(op, sl_op_stop(op), 0, 0);
@@ -233,7 +233,7 @@ static void take_queues_locked(struct sl_conn *conn, struct sl_op_queue *out)
 	struct tcp_ask *a = &conn->ask;
 
 	for (struct sl_op *op = a->recvs.head; op; op = op->next)
-		tcp_serve_forget(conn, op);
+		sl_tcp_serve_forget(conn, op);
 	a->announce = NULL;
 	move_all(&a->again, out);
 	move_all(&a->sends, out);
@@ -241,7 +241,7 @@ static void take_queues_locked(struct sl_conn *conn, struct sl_op_queue *out)
 	move_all(&conn->imm_recvs, out);
 }
 
-void tcp_ask_stop_all(struct sl_conn *conn)
+void sl_tcp_ask_stop_all(struct sl_conn *conn)
 {
 	struct tcp_ask *a = &conn->ask;
 	struct sl_op_queue over = {0};
@@ -252,15 +252,15 @@ void tcp_ask_stop_all(struct sl_conn *conn)
 		struct sl_op *op =
 		    atomic_load_explicit(&tcp_slot_at(a, i)->op, memory_order_relaxed);
 
-		if (op && op != &tcp_sunk && stop_slot_locked(conn, i, op))
+		if (op && op != &sl_tcp_sunk && stop_slot_locked(conn, i, op))
 			sl_op_push(&over, op);
 	}
-	tcp_ask_push_locked(conn);
+	sl_tcp_ask_push_locked(conn);
 	sl_lock_drop(&conn->lock);
 	(void)sl_op_end_all(&over, -ECANCELED);
 }
 
-void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
+void sl_tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
 {
 	struct tcp_ask *a = &conn->ask;
 
@@ -270,11 +270,11 @@ void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
 		struct sl_op *op =
 		    atomic_load_explicit(&tcp_slot_at(a, i)->op, memory_order_relaxed);
 
-		if (op && op != &tcp_sunk)
+		if (op && op != &sl_tcp_sunk)
 			sl_op_push(out, op);
 	}
 	a->head = a->tail;
-	tcp_batch_reset(&a->out);
+	sl_tcp_batch_reset(&a->out);
 	sl_lock_drop(&conn->lock);
 }
 
@@ -282,7 +282,7 @@ void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
  * The peer's receives.
  */
 
-int tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len)
+int sl_tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len)
 {
 	struct tcp_ask *a = &conn->ask;
 	int rc = 0;
@@ -307,13 +307,13 @@ int tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len)
 	a->credit[(a->credit_head + a->ncredit++) % a->credit_cap] =
 	    (struct tcp_credit){.id = id, .len = len};
 	if (a->sends.head && !a->blocked)
-		tcp_ask_push_locked(conn);
+		sl_tcp_ask_push_locked(conn);
 unlock:
 	sl_lock_drop(&conn->lock);
 	return rc;
 }
 
-void tcp_ask_uncredit(struct sl_conn *conn, uint32_t id)
+void sl_tcp_ask_uncredit(struct sl_conn *conn, uint32_t id)
 {
 	struct tcp_ask *a = &conn->ask;
 	uint32_t kept = 0;

@@ -20,7 +20,7 @@
 enum { TCP_STOPPING = 1 };
 
 /* Stands in the slot of a read that is over for its submitter, but not on the wire. */
-extern struct sl_op tcp_sunk;
+extern struct sl_op sl_tcp_sunk;
 
 static inline struct tcp_slot *tcp_slot_at(struct tcp_ask *a, uint64_t i)
 {
@@ -36,6 +36,6 @@ static inline bool tcp_ring_full(struct tcp_ask *a)
 }
 
 /* Give OP the next slot. Lock held. */
-void tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op);
+void sl_tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op);
 
 #endif

@@ -3,13 +3,13 @@
 
 #include "transport/tcp/tcp_impl.h"
 
-void tcp_batch_reset(struct tcp_batch *b)
+void sl_tcp_batch_reset(struct tcp_batch *b)
 {
 	b->at = b->n = b->used = 0;
 	b->total = 0;
 }
 
-uint8_t *tcp_batch_put(struct tcp_batch *b, unsigned len)
+uint8_t *sl_tcp_batch_put(struct tcp_batch *b, unsigned len)
 {
 	uint8_t *p = b->buf + b->used;
 	struct iovec *last = b->n > b->at ? &b->v[b->n - 1] : NULL;
@@ -23,7 +23,7 @@ uint8_t *tcp_batch_put(struct tcp_batch *b, unsigned len)
 	return p;
 }
 
-void tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len)
+void sl_tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len)
 {
 	if (!len)
 		return;
@@ -45,7 +45,7 @@ static void skip(struct tcp_batch *b, size_t bytes)
 	}
 }
 
-ssize_t tcp_batch_send(struct tcp_batch *b, int fd)
+ssize_t sl_tcp_batch_send(struct tcp_batch *b, int fd)
 {
 	struct msghdr msg = {.msg_iov = b->v + b->at, .msg_iovlen = b->n - b->at};
 	ssize_t n;
@@ -59,8 +59,8 @@ ssize_t tcp_batch_send(struct tcp_batch *b, int fd)
 	return n;
 }
 
-size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
-                      unsigned *n)
+size_t sl_tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
+                         unsigned *n)
 {
 	uint64_t run = c->run;
 	uint64_t off = c->off;
@@ -78,7 +78,7 @@ size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v,
 	return bytes;
 }
 
-void tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes)
+void sl_tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes)
 {
 	bytes += c->off;
 	if (c->len) {

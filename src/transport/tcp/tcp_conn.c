@@ -7,7 +7,7 @@
  *	serving half   none ──hello with our secret──► parked ──connect()──► up
  *
  * Ready when both are up. The end: the peer's socket closes, is reset, or is
- * silent for too long under work (tcp_break), or we close.
+ * silent for too long under work (sl_tcp_break), or we close.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -46,7 +46,7 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	sl_lock_init(&c->lock);
 	rc = sl_random(&c->me, sizeof(c->me));
 	if (!rc)
-		rc = tcp_ask_init(c, opts->depth);
+		rc = sl_tcp_ask_init(c, opts->depth);
 	if (rc) {
 		sl_lock_free(&c->lock);
 		free(c);
@@ -65,7 +65,7 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 
 static int tcp_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err)
 {
-	if (tcp_pack_addrs(conn->dom, conn, out))
+	if (sl_tcp_pack_addrs(conn->dom, conn, out))
 		return sl_fail(err, -EMSGSIZE, "no room for the addresses of this host");
 	return 0;
 }
@@ -81,8 +81,8 @@ static void say(int fd, int status, const struct tcp_serve *s)
 	ssize_t n;
 
 	if (s)
-		tcp_serve_ended(s, &answer);
-	tcp_put_answer(bytes, &answer);
+		sl_tcp_serve_ended(s, &answer);
+	sl_tcp_put_answer(bytes, &answer);
 	n = send(fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
 	(void)n; /* a fresh socket has room; who is gone does not need it */
 }
@@ -94,16 +94,16 @@ static bool same_name(const struct tcp_name *a, const struct tcp_name *b)
 
 static void serving_up(struct sl_conn *c, int fd)
 {
-	tcp_quick(fd);
+	sl_tcp_quick(fd);
 	say(fd, 0, &c->serve);
 	c->serve.fd.fd = fd;
 	c->serve.fd.events = UINT32_MAX;
 	c->alive_ns = c->serve.looked_ns = sl_clock_ns();
 	c->lost_by = SL_NEVER;
 	sl_lock_take(&c->lock);
-	tcp_note_ready_locked(c);
+	sl_tcp_note_ready_locked(c);
 	sl_lock_drop(&c->lock);
-	tcp_watch(c->dom, &c->serve.fd, EPOLLIN);
+	sl_tcp_watch(c->dom, &c->serve.fd, EPOLLIN);
 }
 
 /* What becomes of a call with the right secret: 0: taken or parked, else the answer. */
@@ -122,8 +122,8 @@ static int take_call(struct sl_conn *c, int fd, const struct tcp_hello *hello)
 		if (!same_name(&c->peer, from) || hello->resume != c->was_ready)
 			return -EISCONN;
 		if (hello->resume) {
-			tcp_unwatch(c->dom, &c->serve.fd);
-			tcp_serve_reset(c);
+			sl_tcp_unwatch(c->dom, &c->serve.fd);
+			sl_tcp_serve_reset(c);
 		} else if (c->serve.fd.fd >= 0) {
 			return -EISCONN;
 		}
@@ -137,24 +137,24 @@ static int take_call(struct sl_conn *c, int fd, const struct tcp_hello *hello)
 	return 0;
 }
 
-void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g)
+void sl_tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g)
 {
 	struct tcp_hello hello;
 	struct sl_conn *c;
 	int fd = g->fd.fd;
 	int rc = -EACCES;
 
-	if (tcp_get_hello(g->buf, &hello)) {
-		tcp_free_guest(dom, g);
+	if (sl_tcp_get_hello(g->buf, &hello)) {
+		sl_tcp_free_guest(dom, g);
 		return;
 	}
 	sl_lock_take(&dom->lock);
-	c = tcp_find_locked(dom, hello.to.id);
+	c = sl_tcp_find_locked(dom, hello.to.id);
 	sl_lock_drop(&dom->lock);
 	/* out of the epoll, but open; a guest's memory goes here, with its last event */
 	(void)epoll_ctl(dom->epfd, EPOLL_CTL_DEL, fd, NULL);
 	g->fd.fd = -1;
-	tcp_free_guest(dom, g);
+	sl_tcp_free_guest(dom, g);
 	if (c && sl_same_secret(c->me.secret, hello.to.secret, sizeof(c->me.secret)))
 		rc = take_call(c, fd, &hello);
 	if (rc) {
@@ -165,7 +165,7 @@ void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g)
 
 static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct slime_error *err)
 {
-	int rc = tcp_unpack_addrs(c, peer, err);
+	int rc = sl_tcp_unpack_addrs(c, peer, err);
 
 	if (rc)
 		return rc;
@@ -174,7 +174,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 		               "the peer has published no address that leads to it from here");
 	c->connecting = true;
 	atomic_fetch_add(&c->dom->nconns, 1);
-	tcp_tick_by(c->dom, sl_clock_ns() + tcp_tick_ns(c->dom));
+	sl_tcp_tick_by(c->dom, sl_clock_ns() + tcp_tick_ns(c->dom));
 	if (c->caller_fd >= 0) {
 		int fd = c->caller_fd;
 
@@ -186,7 +186,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 			(void)close(fd);
 		}
 	}
-	tcp_dial(c, 0);
+	sl_tcp_dial(c, 0);
 	return 0;
 }
 
@@ -218,12 +218,12 @@ static void hang_up(struct sl_conn *c, bool reset)
 	c->ask.up = false;
 	if (reset && c->ask.fd.fd >= 0)
 		(void)setsockopt(c->ask.fd.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	sl_lock_drop(&c->lock);
-	tcp_unwatch(c->dom, &c->serve.fd);
+	sl_tcp_unwatch(c->dom, &c->serve.fd);
 }
 
-void tcp_break(struct sl_conn *c, int status)
+void sl_tcp_break(struct sl_conn *c, int status)
 {
 	struct sl_op_queue ops = {0};
 	struct sl_op *op;
@@ -231,7 +231,7 @@ void tcp_break(struct sl_conn *c, int status)
 	if (!c->connecting || c->tore)
 		return;
 	if (!c->was_ready) {
-		tcp_fail(c, status, "the peer hung up while connecting");
+		sl_tcp_fail(c, status, "the peer hung up while connecting");
 		return;
 	}
 	c->tore = true;
@@ -239,7 +239,7 @@ void tcp_break(struct sl_conn *c, int status)
 	atomic_store(&c->broken, true);
 	sl_lock_drop(&c->lock);
 	hang_up(c, true);
-	tcp_ask_take_all(c, &ops);
+	sl_tcp_ask_take_all(c, &ops);
 	while ((op = sl_op_pop(&c->quiet)))
 		sl_op_push(&ops, op);
 	while ((op = sl_op_pop(&ops))) {
@@ -249,15 +249,15 @@ void tcp_break(struct sl_conn *c, int status)
 	}
 }
 
-void tcp_lost(struct sl_conn *c)
+void sl_tcp_lost(struct sl_conn *c)
 {
 	if (!c->was_ready || c->tore) {
-		tcp_break(c, -ECONNRESET);
+		sl_tcp_break(c, -ECONNRESET);
 		return;
 	}
-	tcp_unwatch(c->dom, &c->serve.fd);
+	sl_tcp_unwatch(c->dom, &c->serve.fd);
 	c->lost_by = sl_clock_ns() + c->dom->peer_timeout_ns;
-	tcp_tick_by(c->dom, c->lost_by);
+	sl_tcp_tick_by(c->dom, c->lost_by);
 }
 
 /*
@@ -276,15 +276,15 @@ static void reset_asking(struct sl_conn *c, int64_t now)
 	sl_lock_take(&c->lock);
 	c->ask.up = false;
 	(void)setsockopt(c->ask.fd.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	sl_lock_drop(&c->lock);
-	tcp_ask_reset(c, &c->quiet);
+	sl_tcp_ask_reset(c, &c->quiet);
 	c->stop_by = SL_NEVER;
 	c->quiet_at = now + quiet_ns;
-	tcp_tick_by(c->dom, c->quiet_at);
+	sl_tcp_tick_by(c->dom, c->quiet_at);
 	c->resuming = true;
 	c->ask.addr = 0;
-	tcp_dial(c, 0);
+	sl_tcp_dial(c, 0);
 }
 
 static void end_quiet(struct sl_conn *c)
@@ -307,20 +307,20 @@ static void close_step(struct sl_conn *c)
 		return;
 	}
 	if (c->ask.state != ASK_UP) { /* nothing is on its way */
-		tcp_break(c, -ECANCELED);
+		sl_tcp_break(c, -ECANCELED);
 		return;
 	}
-	tcp_ask_stop_all(c);
+	sl_tcp_ask_stop_all(c);
 	if (tcp_ask_idle(c)) {
 		c->tore = true;
 		hang_up(c, false);
 	} else if (c->stop_by == SL_NEVER) {
 		c->stop_by = sl_clock_ns() + close_ns;
-		tcp_tick_by(c->dom, c->stop_by);
+		sl_tcp_tick_by(c->dom, c->stop_by);
 	}
 }
 
-void tcp_conn_todo(struct sl_conn *c)
+void sl_tcp_conn_todo(struct sl_conn *c)
 {
 	bool closed;
 
@@ -330,7 +330,7 @@ void tcp_conn_todo(struct sl_conn *c)
 	if (closed)
 		close_step(c);
 	else if (c->serve.stalled)
-		(void)tcp_serve_read(c);
+		(void)sl_tcp_serve_read(c);
 }
 
 static bool has_work(struct sl_conn *c)
@@ -372,18 +372,18 @@ static void check_life(struct sl_conn *c, int64_t now)
 	if (work && silent > c->dom->peer_timeout_ns * 3 / 4) {
 		sl_log(SLIME_LOG_WARN, "tcp: the peer at %s is silent for %lld ms and is given up",
 		       c->name, (long long)(silent / SL_NS_PER_MS));
-		tcp_break(c, -ECONNRESET);
+		sl_tcp_break(c, -ECONNRESET);
 		return;
 	} else if (work && silent > c->dom->peer_timeout_ns / 5) {
 		sl_lock_take(&c->lock);
 		c->ask.ping_due = true;
-		tcp_ask_push_locked(c);
+		sl_tcp_ask_push_locked(c);
 		sl_lock_drop(&c->lock);
 	}
 	c->had_work = work;
 }
 
-void tcp_conn_tick(struct sl_conn *c, int64_t now)
+void sl_tcp_conn_tick(struct sl_conn *c, int64_t now)
 {
 	if (!c->connecting || c->tore)
 		return;
@@ -391,27 +391,27 @@ void tcp_conn_tick(struct sl_conn *c, int64_t now)
 		return;
 	if (c->ask.state == ASK_DIALING) {
 		if (now >= c->ask.dial_until)
-			tcp_dial_next(c, -ETIMEDOUT);
+			sl_tcp_dial_next(c, -ETIMEDOUT);
 		else
-			tcp_tick_by(c->dom, c->ask.dial_until);
+			sl_tcp_tick_by(c->dom, c->ask.dial_until);
 	}
 	if (!c->was_ready)
 		return;
 	if (now >= c->quiet_at)
 		end_quiet(c);
 	if (now >= c->lost_by || (c->closed && now >= c->stop_by)) {
-		tcp_break(c, -ECONNRESET);
+		sl_tcp_break(c, -ECONNRESET);
 		return;
 	}
 	if (now >= c->stop_by)
 		reset_asking(c, now);
 	if (c->tore)
 		return;
-	tcp_tick_by(c->dom, c->stop_by);
-	tcp_tick_by(c->dom, c->quiet_at);
-	tcp_tick_by(c->dom, c->lost_by);
+	sl_tcp_tick_by(c->dom, c->stop_by);
+	sl_tcp_tick_by(c->dom, c->quiet_at);
+	sl_tcp_tick_by(c->dom, c->lost_by);
 	if (c->serve.stalled)
-		tcp_serve_pong(c);
+		sl_tcp_serve_pong(c);
 	check_life(c, now);
 }
 
@@ -420,7 +420,7 @@ static void tcp_conn_close(struct sl_conn *c)
 	sl_lock_take(&c->lock);
 	c->closed = true;
 	sl_lock_drop(&c->lock);
-	tcp_todo(c);
+	sl_tcp_todo(c);
 }
 
 static void unlink_conn(struct sl_conn **at, struct sl_conn *c, size_t next)
@@ -445,8 +445,8 @@ static void tcp_conn_destroy(struct sl_conn *c)
 	hang_up(c, false);
 	if (c->caller_fd >= 0)
 		(void)close(c->caller_fd);
-	tcp_serve_free(&c->serve);
-	tcp_ask_free(c);
+	sl_tcp_serve_free(&c->serve);
+	sl_tcp_ask_free(c);
 	sl_imm_free(&c->imms);
 	sl_lock_free(&c->lock);
 	free(c);
@@ -454,7 +454,7 @@ static void tcp_conn_destroy(struct sl_conn *c)
 
 static int tcp_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err)
 {
-	return tcp_list_devices(out, cap, err);
+	return sl_tcp_list_devices(out, cap, err);
 }
 
 const struct sl_transport sl_transport_tcp = {
@@ -465,23 +465,23 @@ const struct sl_transport sl_transport_tcp = {
     .max_iov = UINT32_MAX,
     .max_len = UINT64_MAX,
     .probe = tcp_probe,
-    .dom_open = tcp_dom_open,
-    .dom_close = tcp_dom_close,
-    .reg = tcp_reg,
-    .unreg = tcp_unreg,
-    .reg_pack = tcp_reg_pack,
-    .rreg_unpack = tcp_rreg_unpack,
-    .rreg_free = tcp_rreg_free,
+    .dom_open = sl_tcp_dom_open,
+    .dom_close = sl_tcp_dom_close,
+    .reg = sl_tcp_reg,
+    .unreg = sl_tcp_unreg,
+    .reg_pack = sl_tcp_reg_pack,
+    .rreg_unpack = sl_tcp_rreg_unpack,
+    .rreg_free = sl_tcp_rreg_free,
     .conn_create = tcp_conn_create,
     .conn_pack = tcp_conn_pack,
     .connect = tcp_connect,
     .conn_ready = tcp_conn_ready,
     .conn_close = tcp_conn_close,
     .conn_destroy = tcp_conn_destroy,
-    .submit = tcp_submit,
-    .cancel = tcp_cancel,
-    .progress = tcp_progress,
-    .fd = tcp_dom_fd,
-    .arm = tcp_arm,
+    .submit = sl_tcp_submit,
+    .cancel = sl_tcp_cancel,
+    .progress = sl_tcp_progress,
+    .fd = sl_tcp_dom_fd,
+    .arm = sl_tcp_arm,
     .conn_name = tcp_conn_name,
 };

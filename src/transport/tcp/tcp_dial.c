@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* transport/tcp/tcp_dial.c - from an address of the peer's to an asking half that is up. */
+/* transport/tcp/sl_tcp_dial.c - from an address of the peer's to an asking half that is up. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 /* For one address; the peer has some. */
 static const int64_t dial_ns = 2 * SL_NS_PER_S;
 
-void tcp_quick(int fd)
+void sl_tcp_quick(int fd)
 {
 	int one = 1;
 
@@ -20,16 +20,16 @@ void tcp_quick(int fd)
 }
 
 /* CONN will not come up: conn_ready() will say so. */
-void tcp_fail(struct sl_conn *c, int status, const char *what)
+void sl_tcp_fail(struct sl_conn *c, int status, const char *what)
 {
 	if (c->was_ready) {
-		tcp_break(c, -ECONNRESET);
+		sl_tcp_break(c, -ECONNRESET);
 		return;
 	}
 	if (c->failed)
 		return;
 	c->failed = sl_fail(&c->why, status, "%s", what);
-	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	c->ask.state = ASK_IDLE;
 }
 
@@ -45,26 +45,26 @@ static void unreachable(struct sl_conn *c, const char *where, int rc)
 
 	(void)snprintf(text, sizeof(text), "the peer cannot be reached at %s: %s",
 	               c->name[0] ? c->name : where, sl_error_name(rc, buf, sizeof(buf)));
-	tcp_fail(c, rc, text);
+	sl_tcp_fail(c, rc, text);
 }
 
-void tcp_dial(struct sl_conn *c, int rc)
+void sl_tcp_dial(struct sl_conn *c, int rc)
 {
 	char where[80] = "no address";
 	unsigned n;
 	struct tcp_addr *addr = peer_addrs(c, &n);
 
-	tcp_unwatch(c->dom, &c->ask.fd);
+	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	for (; c->ask.addr < n; c->ask.addr++) {
 		const struct tcp_addr *a = &addr[c->ask.addr];
 		int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-		tcp_addr_text(a, where, sizeof(where));
+		sl_tcp_addr_text(a, where, sizeof(where));
 		if (fd < 0) {
 			rc = -errno;
 			continue;
 		}
-		tcp_quick(fd);
+		sl_tcp_quick(fd);
 		if (connect(fd, (const struct sockaddr *)&a->sa, a->len) && errno != EINPROGRESS) {
 			rc = -errno;
 			(void)close(fd);
@@ -74,17 +74,17 @@ void tcp_dial(struct sl_conn *c, int rc)
 		c->ask.state = ASK_DIALING;
 		c->ask.dial_until = sl_clock_ns() + dial_ns;
 		(void)snprintf(c->name, sizeof(c->name), "%s", where);
-		tcp_watch(c->dom, &c->ask.fd, EPOLLOUT);
-		tcp_tick_by(c->dom, c->ask.dial_until);
+		sl_tcp_watch(c->dom, &c->ask.fd, EPOLLOUT);
+		sl_tcp_tick_by(c->dom, c->ask.dial_until);
 		return;
 	}
 	unreachable(c, where, rc ? rc : -EHOSTUNREACH);
 }
 
-void tcp_dial_next(struct sl_conn *c, int rc)
+void sl_tcp_dial_next(struct sl_conn *c, int rc)
 {
 	c->ask.addr++;
-	tcp_dial(c, rc);
+	sl_tcp_dial(c, rc);
 }
 
 /* The socket is connected: say who we are. It has room for so little. */
@@ -93,19 +93,19 @@ static void greet(struct sl_conn *c)
 	uint8_t hello[TCP_HELLO_LEN];
 	ssize_t n;
 
-	tcp_put_hello(hello,
-	              &(struct tcp_hello){.to = c->peer, .from = c->me, .resume = c->resuming});
+	sl_tcp_put_hello(hello,
+	                 &(struct tcp_hello){.to = c->peer, .from = c->me, .resume = c->resuming});
 	n = send(c->ask.fd.fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n != (ssize_t)sizeof(hello)) {
-		tcp_dial_next(c, n < 0 ? -errno : -EIO);
+		sl_tcp_dial_next(c, n < 0 ? -errno : -EIO);
 		return;
 	}
 	c->ask.state = ASK_GREETING;
 	c->ask.dial_until = SL_NEVER; /* the peer may call connect() much later */
-	tcp_watch(c->dom, &c->ask.fd, EPOLLIN);
+	sl_tcp_watch(c->dom, &c->ask.fd, EPOLLIN);
 }
 
-void tcp_note_ready_locked(struct sl_conn *c)
+void sl_tcp_note_ready_locked(struct sl_conn *c)
 {
 	if (c->ask.state == ASK_UP && c->serve.fd.fd >= 0)
 		c->was_ready = true;
@@ -116,15 +116,15 @@ static void asking_up(struct sl_conn *c, const struct tcp_answer *answer)
 	c->ask.state = ASK_UP;
 	c->alive_ns = sl_clock_ns();
 	c->ask.rx.at = c->ask.rx.n = 0;
-	if (c->resuming && tcp_ask_resume(c, answer)) {
-		tcp_break(c, -EPROTO);
+	if (c->resuming && sl_tcp_ask_resume(c, answer)) {
+		sl_tcp_break(c, -EPROTO);
 		return;
 	}
 	c->resuming = false;
 	sl_lock_take(&c->lock);
 	c->ask.up = true;
-	tcp_note_ready_locked(c);
-	tcp_ask_push_locked(c); /* what was submitted when the other half was up already */
+	sl_tcp_note_ready_locked(c);
+	sl_tcp_ask_push_locked(c); /* what was submitted when the other half was up already */
 	sl_lock_drop(&c->lock);
 }
 
@@ -137,27 +137,27 @@ static void read_answer(struct sl_conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		tcp_dial_next(c, n < 0 ? -errno : -ECONNREFUSED);
+		sl_tcp_dial_next(c, n < 0 ? -errno : -ECONNREFUSED);
 		return;
 	}
 	c->ask.rx.n += (unsigned)n;
 	if (c->ask.rx.n < TCP_ANSWER_LEN)
 		return;
 	c->ask.rx.n = 0;
-	if (tcp_get_answer(c->ask.rx.buf, &answer))
-		tcp_dial_next(c, -EPROTO);
+	if (sl_tcp_get_answer(c->ask.rx.buf, &answer))
+		sl_tcp_dial_next(c, -EPROTO);
 	else if (answer.status ==
 	         -EACCES) /* another process has that address by now, or is it another host? */
-		tcp_dial_next(c, -ECONNREFUSED);
+		sl_tcp_dial_next(c, -ECONNREFUSED);
 	else if (answer.status == -EISCONN)
-		tcp_fail(c, -ECONNREFUSED, "the peer's endpoint has another peer");
+		sl_tcp_fail(c, -ECONNREFUSED, "the peer's endpoint has another peer");
 	else if (answer.status)
-		tcp_fail(c, answer.status, "the peer refused the connection");
+		sl_tcp_fail(c, answer.status, "the peer refused the connection");
 	else
 		asking_up(c, &answer);
 }
 
-void tcp_dial_event(struct sl_conn *c, uint32_t events)
+void sl_tcp_dial_event(struct sl_conn *c, uint32_t events)
 {
 	int rc = 0;
 	socklen_t len = sizeof(rc);
@@ -169,7 +169,7 @@ void tcp_dial_event(struct sl_conn *c, uint32_t events)
 	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		return;
 	if (getsockopt(c->ask.fd.fd, SOL_SOCKET, SO_ERROR, &rc, &len) || rc)
-		tcp_dial_next(c, rc ? -rc : -errno);
+		sl_tcp_dial_next(c, rc ? -rc : -errno);
 	else
 		greet(c);
 }

@@ -28,7 +28,7 @@ enum {
 static const int64_t guest_ns = 2 * SL_NS_PER_S;
 static const int64_t deaf_ns = 100 * SL_NS_PER_MS;
 
-void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
+void sl_tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
 {
 	struct epoll_event ev = {.events = events, .data.ptr = fd};
 
@@ -39,7 +39,7 @@ void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
 	fd->events = events;
 }
 
-void tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd)
+void sl_tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd)
 {
 	for (int i = 0; i < TCP_HOT; i++) {
 		if (dom->hot[i] == fd)
@@ -51,7 +51,7 @@ void tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd)
 	fd->events = UINT32_MAX;
 }
 
-void tcp_heat(struct sl_dom *dom, struct tcp_fd *fd)
+void sl_tcp_heat(struct sl_dom *dom, struct tcp_fd *fd)
 {
 	unsigned coldest = 0;
 
@@ -67,7 +67,7 @@ void tcp_heat(struct sl_dom *dom, struct tcp_fd *fd)
 	dom->idle[coldest] = 0;
 }
 
-void tcp_tick_by(struct sl_dom *dom, int64_t when_ns)
+void sl_tcp_tick_by(struct sl_dom *dom, int64_t when_ns)
 {
 	if (when_ns < dom->next_tick)
 		dom->next_tick = when_ns;
@@ -81,7 +81,7 @@ static void ring(struct sl_dom *dom)
 	(void)n; /* can only fail when it is readable already */
 }
 
-void tcp_todo(struct sl_conn *conn)
+void sl_tcp_todo(struct sl_conn *conn)
 {
 	struct sl_dom *dom = conn->dom;
 
@@ -96,7 +96,7 @@ void tcp_todo(struct sl_conn *conn)
 		ring(dom);
 }
 
-struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id)
+struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id)
 {
 	struct sl_conn *c = dom->by_id[id % TCP_BUCKETS];
 
@@ -109,7 +109,7 @@ struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id)
  * Strangers.
  */
 
-void tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g)
+void sl_tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g)
 {
 	for (struct tcp_guest **p = &dom->guests; *p; p = &(*p)->next) {
 		if (*p == g) {
@@ -118,7 +118,7 @@ void tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g)
 			break;
 		}
 	}
-	tcp_unwatch(dom, &g->fd);
+	sl_tcp_unwatch(dom, &g->fd);
 	free(g);
 }
 
@@ -129,7 +129,7 @@ static void drop_oldest_guest(struct sl_dom *dom)
 
 	while (g->next)
 		g = g->next;
-	tcp_free_guest(dom, g);
+	sl_tcp_free_guest(dom, g);
 }
 
 static void add_guest(struct sl_dom *dom, int fd)
@@ -147,8 +147,8 @@ static void add_guest(struct sl_dom *dom, int fd)
 	g->next = dom->guests;
 	dom->guests = g;
 	dom->nguests++;
-	tcp_watch(dom, &g->fd, EPOLLIN);
-	tcp_tick_by(dom, g->until);
+	sl_tcp_watch(dom, &g->fd, EPOLLIN);
+	sl_tcp_tick_by(dom, g->until);
 }
 
 static int accept_some(struct sl_dom *dom)
@@ -166,9 +166,9 @@ static int accept_some(struct sl_dom *dom)
 			sl_log(
 			    SLIME_LOG_WARN,
 			    "tcp: no descriptor for another connection, trying again soon (see ulimit -n)");
-			tcp_watch(dom, &dom->listener, 0);
+			sl_tcp_watch(dom, &dom->listener, 0);
 			dom->deaf_until = sl_clock_ns() + deaf_ns;
-			tcp_tick_by(dom, dom->deaf_until);
+			sl_tcp_tick_by(dom, dom->deaf_until);
 		}
 		if (errno != EINTR && errno != ECONNABORTED)
 			break;
@@ -185,10 +185,10 @@ static int read_guest(struct sl_dom *dom, struct tcp_guest *g)
 		return 0;
 	if (n > 0)
 		g->n += (unsigned)n;
-	if (n <= 0 || !tcp_like_hello(g->buf, g->n))
-		tcp_free_guest(dom, g);
+	if (n <= 0 || !sl_tcp_like_hello(g->buf, g->n))
+		sl_tcp_free_guest(dom, g);
 	else if (g->n == sizeof(g->buf))
-		tcp_answer_guest(dom, g);
+		sl_tcp_answer_guest(dom, g);
 	return 1;
 }
 
@@ -200,28 +200,28 @@ static int read_guest(struct sl_dom *dom, struct tcp_guest *g)
 static int serve_event(struct sl_conn *conn, uint32_t events)
 {
 	if (events & EPOLLERR) {
-		tcp_lost(conn);
+		sl_tcp_lost(conn);
 		return 1;
 	}
-	tcp_heat(conn->dom, &conn->serve.fd);
-	return tcp_serve_read(conn);
+	sl_tcp_heat(conn->dom, &conn->serve.fd);
+	return sl_tcp_serve_read(conn);
 }
 
 static int ask_event(struct sl_conn *conn, uint32_t events)
 {
 	if (conn->ask.state != ASK_UP) {
-		tcp_dial_event(conn, events);
+		sl_tcp_dial_event(conn, events);
 		return 1;
 	}
 	if (events & EPOLLOUT) {
 		sl_lock_take(&conn->lock);
-		tcp_ask_push_locked(conn);
+		sl_tcp_ask_push_locked(conn);
 		sl_lock_drop(&conn->lock);
 	}
 	if (!(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
 		return 1;
-	tcp_heat(conn->dom, &conn->ask.fd);
-	return tcp_ask_read(conn);
+	sl_tcp_heat(conn->dom, &conn->ask.fd);
+	return sl_tcp_ask_read(conn);
 }
 
 static int dispatch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
@@ -284,7 +284,7 @@ static int poll_hot(struct sl_dom *dom, bool *any)
 			continue;
 		}
 		*any = true;
-		n = fd->who == TCP_ASKER ? tcp_ask_read(conn) : tcp_serve_read(conn);
+		n = fd->who == TCP_ASKER ? sl_tcp_ask_read(conn) : sl_tcp_serve_read(conn);
 		done += n;
 		if (n)
 			dom->idle[i] = 0;
@@ -310,7 +310,7 @@ static int do_todo(struct sl_dom *dom)
 		struct sl_conn *c = list;
 
 		list = c->next_todo;
-		tcp_conn_todo(c);
+		sl_tcp_conn_todo(c);
 		n++;
 	}
 	return n;
@@ -326,28 +326,28 @@ static void tick(struct sl_dom *dom, int64_t now)
 		struct tcp_guest *next = g->next;
 
 		if (g->until <= now)
-			tcp_free_guest(dom, g);
+			sl_tcp_free_guest(dom, g);
 		else
-			tcp_tick_by(dom, g->until);
+			sl_tcp_tick_by(dom, g->until);
 		g = next;
 	}
 	if (dom->deaf_until && dom->deaf_until <= now) {
 		dom->deaf_until = 0;
-		tcp_watch(dom, &dom->listener, EPOLLIN);
+		sl_tcp_watch(dom, &dom->listener, EPOLLIN);
 	}
 	sl_lock_take(&dom->lock);
 	for (struct sl_conn *c = dom->conns; c;) {
 		struct sl_conn *next = c->next; /* only the progress lock's holder takes any out */
 
 		sl_lock_drop(&dom->lock);
-		tcp_conn_tick(c, now);
+		sl_tcp_conn_tick(c, now);
 		sl_lock_take(&dom->lock);
 		c = next;
 	}
 	sl_lock_drop(&dom->lock);
 }
 
-int tcp_progress(struct sl_dom *dom, unsigned budget)
+int sl_tcp_progress(struct sl_dom *dom, unsigned budget)
 {
 	bool hot;
 	int done = poll_hot(dom, &hot);
@@ -367,12 +367,12 @@ int tcp_progress(struct sl_dom *dom, unsigned budget)
 	return done;
 }
 
-int tcp_dom_fd(struct sl_dom *dom)
+int sl_tcp_dom_fd(struct sl_dom *dom)
 {
 	return dom->epfd;
 }
 
-int tcp_arm(struct sl_dom *dom, int64_t *wake_ns)
+int sl_tcp_arm(struct sl_dom *dom, int64_t *wake_ns)
 {
 	if (dom->next_tick < *wake_ns)
 		*wake_ns = dom->next_tick;
@@ -385,10 +385,10 @@ static void close_fd(struct tcp_fd *fd)
 		(void)close(fd->fd);
 }
 
-void tcp_dom_close(struct sl_dom *dom)
+void sl_tcp_dom_close(struct sl_dom *dom)
 {
 	while (dom->guests)
-		tcp_free_guest(dom, dom->guests);
+		sl_tcp_free_guest(dom, dom->guests);
 	close_fd(&dom->listener);
 	close_fd(&dom->kick);
 	if (dom->epfd >= 0)
@@ -400,7 +400,7 @@ void tcp_dom_close(struct sl_dom *dom)
 	free(dom);
 }
 
-int tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err)
+int sl_tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err)
 {
 	struct sl_dom *dom = calloc(1, sizeof(*dom));
 	char buf[64];
@@ -412,7 +412,7 @@ int tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct sli
 	sl_lock_init(&dom->reg_lock);
 	dom->next_tick = SL_NEVER;
 	dom->peer_timeout_ns = opts->peer_timeout_ms * SL_NS_PER_MS;
-	dom->host = tcp_host_tag();
+	dom->host = sl_tcp_host_tag();
 	dom->listener = (struct tcp_fd){.who = TCP_LISTENER, .fd = -1, .events = UINT32_MAX};
 	dom->kick = (struct tcp_fd){.who = TCP_KICK, .fd = -1, .events = UINT32_MAX};
 	dom->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -424,16 +424,16 @@ int tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct sli
 		              sl_error_name(rc, buf, sizeof(buf)));
 		goto err_close;
 	}
-	rc = tcp_listen(dom, opts->device, err);
+	rc = sl_tcp_listen(dom, opts->device, err);
 	if (rc)
 		goto err_close;
-	tcp_watch(dom, &dom->kick, EPOLLIN);
-	tcp_watch(dom, &dom->listener, EPOLLIN);
+	sl_tcp_watch(dom, &dom->kick, EPOLLIN);
+	sl_tcp_watch(dom, &dom->listener, EPOLLIN);
 	*out = dom;
 	return 0;
 
 err_close:
-	tcp_dom_close(dom);
+	sl_tcp_dom_close(dom);
 	return rc;
 }
 
@@ -441,8 +441,8 @@ err_close:
  * Regions.
  */
 
-int tcp_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, struct sl_reg **out,
-            struct slime_error *err)
+int sl_tcp_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, struct sl_reg **out,
+               struct slime_error *err)
 {
 	struct sl_reg *reg = calloc(1, sizeof(*reg));
 	uint32_t i;
@@ -478,7 +478,7 @@ int tcp_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, struc
 	return 0;
 }
 
-void tcp_unreg(struct sl_reg *reg)
+void sl_tcp_unreg(struct sl_reg *reg)
 {
 	struct sl_dom *dom = reg->dom;
 
@@ -487,13 +487,13 @@ void tcp_unreg(struct sl_reg *reg)
 	dom->regs[(uint32_t)reg->id] = NULL;
 	dom->nregs = (uint32_t)reg->id; /* where the search for a free place begins */
 	for (struct sl_conn *c = dom->conns; c; c = c->next)
-		tcp_serve_unreg_locked(c, reg);
+		sl_tcp_serve_unreg_locked(c, reg);
 	sl_lock_drop(&dom->reg_lock);
 	sl_lock_drop(&dom->lock);
 	free(reg);
 }
 
-int tcp_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_error *err)
+int sl_tcp_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_error *err)
 {
 	(void)err;
 	memcpy(out->bytes, &reg->id, 8);
@@ -502,8 +502,8 @@ int tcp_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_err
 	return 0;
 }
 
-int tcp_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_rreg **out,
-                    struct slime_error *err)
+int sl_tcp_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_rreg **out,
+                       struct slime_error *err)
 {
 	struct sl_rreg *r;
 
@@ -519,7 +519,7 @@ int tcp_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_
 	return 0;
 }
 
-void tcp_rreg_free(struct sl_rreg *rreg)
+void sl_tcp_rreg_free(struct sl_rreg *rreg)
 {
 	free(rreg);
 }

@@ -33,7 +33,7 @@ static void get_name(struct sl_wire *w, struct tcp_name *name)
 	sl_wire_get(w, name->secret, sizeof(name->secret));
 }
 
-void tcp_put_hello(uint8_t *out, const struct tcp_hello *hello)
+void sl_tcp_put_hello(uint8_t *out, const struct tcp_hello *hello)
 {
 	struct sl_wire w = sl_wire_on(out, TCP_HELLO_LEN);
 
@@ -45,7 +45,7 @@ void tcp_put_hello(uint8_t *out, const struct tcp_hello *hello)
 	put_name(&w, &hello->from);
 }
 
-int tcp_get_hello(const uint8_t *in, struct tcp_hello *out)
+int sl_tcp_get_hello(const uint8_t *in, struct tcp_hello *out)
 {
 	struct sl_wire w = over(in, TCP_HELLO_LEN);
 	uint64_t flags;
@@ -62,12 +62,12 @@ int tcp_get_hello(const uint8_t *in, struct tcp_hello *out)
 	return 0;
 }
 
-bool tcp_like_hello(const uint8_t *in, size_t n)
+bool sl_tcp_like_hello(const uint8_t *in, size_t n)
 {
 	return !memcmp(in, magic, n < sizeof(magic) ? n : sizeof(magic));
 }
 
-void tcp_put_answer(uint8_t *out, const struct tcp_answer *answer)
+void sl_tcp_put_answer(uint8_t *out, const struct tcp_answer *answer)
 {
 	struct sl_wire w = sl_wire_on(out, TCP_ANSWER_LEN);
 
@@ -88,7 +88,7 @@ static int check_status(uint32_t raw, int *out)
 	return *out <= 0 && *out > -4096 ? 0 : -EPROTO;
 }
 
-int tcp_get_answer(const uint8_t *in, struct tcp_answer *out)
+int sl_tcp_get_answer(const uint8_t *in, struct tcp_answer *out)
 {
 	struct sl_wire w = over(in, TCP_ANSWER_LEN);
 	int rc;
@@ -107,7 +107,7 @@ int tcp_get_answer(const uint8_t *in, struct tcp_answer *out)
 	return out->nfailures > TCP_FAILURES ? -EPROTO : rc;
 }
 
-void tcp_put_head(uint8_t *out, const struct tcp_head *head)
+void sl_tcp_put_head(uint8_t *out, const struct tcp_head *head)
 {
 	struct sl_wire w = sl_wire_on(out, TCP_HEAD_LEN);
 
@@ -160,7 +160,7 @@ static bool goes_together(const struct tcp_head *h)
 	}
 }
 
-int tcp_get_head(const uint8_t *in, bool asked, struct tcp_head *out)
+int sl_tcp_get_head(const uint8_t *in, bool asked, struct tcp_head *out)
 {
 	struct sl_wire w = over(in, TCP_HEAD_LEN);
 	int allowed;
@@ -177,7 +177,7 @@ int tcp_get_head(const uint8_t *in, bool asked, struct tcp_head *out)
 	return 0;
 }
 
-void tcp_put_piece(uint8_t *out, const struct tcp_piece *p)
+void sl_tcp_put_piece(uint8_t *out, const struct tcp_piece *p)
 {
 	struct sl_wire w = sl_wire_on(out, TCP_PIECE_LEN);
 
@@ -189,7 +189,7 @@ void tcp_put_piece(uint8_t *out, const struct tcp_piece *p)
 	sl_wire_put_uint(&w, p->stride, 8);
 }
 
-int tcp_get_piece(const uint8_t *in, struct tcp_piece *out, uint64_t *out_bytes)
+int sl_tcp_get_piece(const uint8_t *in, struct tcp_piece *out, uint64_t *out_bytes)
 {
 	struct sl_wire w = over(in, TCP_PIECE_LEN);
 

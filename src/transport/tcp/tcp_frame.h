@@ -98,24 +98,24 @@ struct tcp_piece {
 	uint64_t off, len, count, stride;
 };
 
-void tcp_put_hello(uint8_t *out, const struct tcp_hello *hello);
+void sl_tcp_put_hello(uint8_t *out, const struct tcp_hello *hello);
 /* 0, or -EPROTO: these TCP_HELLO_LEN bytes are not a hello of this version. */
-int tcp_get_hello(const uint8_t *in, struct tcp_hello *out);
+int sl_tcp_get_hello(const uint8_t *in, struct tcp_hello *out);
 /* Could the first N bytes be the start of a hello? */
-bool tcp_like_hello(const uint8_t *in, size_t n);
+bool sl_tcp_like_hello(const uint8_t *in, size_t n);
 
-void tcp_put_answer(uint8_t *out, const struct tcp_answer *answer);
-int tcp_get_answer(const uint8_t *in, struct tcp_answer *out);
+void sl_tcp_put_answer(uint8_t *out, const struct tcp_answer *answer);
+int sl_tcp_get_answer(const uint8_t *in, struct tcp_answer *out);
 
-void tcp_put_head(uint8_t *out, const struct tcp_head *head);
+void sl_tcp_put_head(uint8_t *out, const struct tcp_head *head);
 /*
  * Read a header of a question (ASKED) or of an answer. -EPROTO: an unknown type
  * or flag, or one that does not go with the others.
  */
-int tcp_get_head(const uint8_t *in, bool asked, struct tcp_head *out);
+int sl_tcp_get_head(const uint8_t *in, bool asked, struct tcp_head *out);
 
-void tcp_put_piece(uint8_t *out, const struct tcp_piece *piece);
+void sl_tcp_put_piece(uint8_t *out, const struct tcp_piece *piece);
 /* -EPROTO: no runs, or more bytes than there can be. *OUT_BYTES: len * count. */
-int tcp_get_piece(const uint8_t *in, struct tcp_piece *out, uint64_t *out_bytes);
+int sl_tcp_get_piece(const uint8_t *in, struct tcp_piece *out, uint64_t *out_bytes);
 
 #endif

@@ -268,14 +268,14 @@ struct sl_dom {
 };
 
 /* tcp_addr.c */
-int tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err);
+int sl_tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err);
 /* Fill DOM's addresses and bind its listener to DEVICE (an interface, an address, NULL: all). */
-int tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err);
-uint64_t tcp_host_tag(void);
-bool tcp_is_loopback(const struct tcp_addr *a);
-void tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap);
-int tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out);
-int tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err);
+int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err);
+uint64_t sl_tcp_host_tag(void);
+bool sl_tcp_is_loopback(const struct tcp_addr *a);
+void sl_tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap);
+int sl_tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out);
+int sl_tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err);
 
 /* tcp_batch.c */
 static inline bool tcp_batch_empty(const struct tcp_batch *b)
@@ -286,66 +286,66 @@ static inline bool tcp_batch_room(const struct tcp_batch *b, unsigned bytes)
 {
 	return b->n + 2 <= TCP_BATCH_IOV && b->used + bytes <= TCP_BATCH_BUF;
 }
-void tcp_batch_reset(struct tcp_batch *b);
+void sl_tcp_batch_reset(struct tcp_batch *b);
 /* LEN bytes of the batch's own, to be written to; room was asked for. */
-uint8_t *tcp_batch_put(struct tcp_batch *b, unsigned len);
-void tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len);
+uint8_t *sl_tcp_batch_put(struct tcp_batch *b, unsigned len);
+void sl_tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len);
 /* Bytes taken by the socket (empty afterwards or not), -EAGAIN, or another errno. */
-ssize_t tcp_batch_send(struct tcp_batch *b, int fd);
+ssize_t sl_tcp_batch_send(struct tcp_batch *b, int fd);
 
 /* Fill V with up to CAP places of at most MAX bytes in all; returns how many bytes. */
-size_t tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
-                      unsigned *n);
-void tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes);
+size_t sl_tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,
+                         unsigned *n);
+void sl_tcp_cursor_skip(struct tcp_cursor *c, uint64_t bytes);
 
 /* tcp_dom.c */
-void tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events);
-void tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd);
-void tcp_heat(struct sl_dom *dom, struct tcp_fd *fd);
-void tcp_tick_by(struct sl_dom *dom, int64_t when_ns);
+void sl_tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events);
+void sl_tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd);
+void sl_tcp_heat(struct sl_dom *dom, struct tcp_fd *fd);
+void sl_tcp_tick_by(struct sl_dom *dom, int64_t when_ns);
 static inline int64_t tcp_tick_ns(const struct sl_dom *dom)
 {
 	return dom->peer_timeout_ns / 8;
 }
 /* Let progress() look at CONN. Any thread. */
-void tcp_todo(struct sl_conn *conn);
-struct sl_conn *tcp_find_locked(struct sl_dom *dom, uint64_t id);
-void tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
+void sl_tcp_todo(struct sl_conn *conn);
+struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id);
+void sl_tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
 
-/* tcp_dial.c; progress */
-void tcp_quick(int fd);
+/* sl_tcp_dial.c; progress */
+void sl_tcp_quick(int fd);
 /* Dial the address at conn->ask.addr, or the next that can be dialled; RC: why not the one before.
  */
-void tcp_dial(struct sl_conn *conn, int rc);
-void tcp_dial_next(struct sl_conn *conn, int rc);
-void tcp_dial_event(struct sl_conn *conn, uint32_t events);
+void sl_tcp_dial(struct sl_conn *conn, int rc);
+void sl_tcp_dial_next(struct sl_conn *conn, int rc);
+void sl_tcp_dial_event(struct sl_conn *conn, uint32_t events);
 /* CONN will not come up: conn_ready() will say so. */
-void tcp_fail(struct sl_conn *conn, int status, const char *what);
-void tcp_note_ready_locked(struct sl_conn *conn);
+void sl_tcp_fail(struct sl_conn *conn, int status, const char *what);
+void sl_tcp_note_ready_locked(struct sl_conn *conn);
 
 /* tcp_conn.c; progress */
-void tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
-void tcp_conn_todo(struct sl_conn *conn);
-void tcp_conn_tick(struct sl_conn *conn, int64_t now);
+void sl_tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
+void sl_tcp_conn_todo(struct sl_conn *conn);
+void sl_tcp_conn_tick(struct sl_conn *conn, int64_t now);
 /* The serving socket was reset: by a peer that will dial it anew, or that is gone. */
-void tcp_lost(struct sl_conn *conn);
+void sl_tcp_lost(struct sl_conn *conn);
 /* The peer is gone: end everything with STATUS. */
-void tcp_break(struct sl_conn *conn, int status);
+void sl_tcp_break(struct sl_conn *conn, int status);
 
 /* tcp_ask.c */
-int tcp_ask_init(struct sl_conn *conn, uint32_t depth);
-void tcp_ask_free(struct sl_conn *conn);
-int tcp_submit(struct sl_conn *conn, struct sl_op *op);
-void tcp_cancel(struct sl_conn *conn, struct sl_op *op);
+int sl_tcp_ask_init(struct sl_conn *conn, uint32_t depth);
+void sl_tcp_ask_free(struct sl_conn *conn);
+int sl_tcp_submit(struct sl_conn *conn, struct sl_op *op);
+void sl_tcp_cancel(struct sl_conn *conn, struct sl_op *op);
 /* Send what can be sent; lock held. */
-void tcp_ask_push_locked(struct sl_conn *conn);
+void sl_tcp_ask_push_locked(struct sl_conn *conn);
 /* Read answers; progress. Returns how much was done; breaks CONN on errors. */
-int tcp_ask_read(struct sl_conn *conn);
+int sl_tcp_ask_read(struct sl_conn *conn);
 /* A receive of the peer's; progress. -EPROTO, -ENOMEM. */
-int tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len);
-void tcp_ask_uncredit(struct sl_conn *conn, uint32_t id);
+int sl_tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len);
+void sl_tcp_ask_uncredit(struct sl_conn *conn, uint32_t id);
 /* Ask everything of ours to end: at once what can, the rest when the peer has let go. Progress. */
-void tcp_ask_stop_all(struct sl_conn *conn);
+void sl_tcp_ask_stop_all(struct sl_conn *conn);
 static inline bool tcp_ask_idle(struct sl_conn *conn)
 {
 	return atomic_load_explicit(&conn->ask.head, memory_order_relaxed) ==
@@ -353,23 +353,23 @@ static inline bool tcp_ask_idle(struct sl_conn *conn)
 }
 /*
  * The socket is reset: what was asked to stop goes to OVER, the rest is sent
- * anew once tcp_ask_resume() knows what the peer has ended. Progress.
+ * anew once sl_tcp_ask_resume() knows what the peer has ended. Progress.
  */
-void tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over);
-int tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer);
+void sl_tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over);
+int sl_tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer);
 /* Take out everything that is not over. Progress. */
-void tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out);
+void sl_tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out);
 
 /* tcp_serve.c; progress */
-int tcp_serve_read(struct sl_conn *conn);
-void tcp_serve_free(struct tcp_serve *s);
+int sl_tcp_serve_read(struct sl_conn *conn);
+void sl_tcp_serve_free(struct tcp_serve *s);
 /* The peer dials anew: forget the transfer under way, and what it announced. */
-void tcp_serve_reset(struct sl_conn *conn);
-void tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out);
+void sl_tcp_serve_reset(struct sl_conn *conn);
+void sl_tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out);
 /* A receive is taken back: the payload that comes for it is not wanted. */
-void tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv);
+void sl_tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv);
 /* REG goes; reg_lock held: nothing may point into it. */
-void tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg);
-void tcp_serve_pong(struct sl_conn *conn);
+void sl_tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg);
+void sl_tcp_serve_pong(struct sl_conn *conn);
 
 #endif

@@ -56,7 +56,7 @@ static bool sent_in_vain(struct sl_conn *conn, struct sl_op *op, int status)
 		atomic_store(&a->in_vain, true);
 	}
 	if (a->again.head && !a->sends_out && !a->blocked)
-		tcp_ask_push_locked(conn);
+		sl_tcp_ask_push_locked(conn);
 	sl_lock_drop(&conn->lock);
 	return vain;
 }
@@ -72,7 +72,7 @@ static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t b
 	a->rx.iov = 0;
 	a->rx.cur = (struct tcp_cursor){0};
 	atomic_store_explicit(&a->head, a->head + 1, memory_order_release);
-	if (op == &tcp_sunk)
+	if (op == &sl_tcp_sunk)
 		return 0;
 	if (op->priv[3] == TCP_STOPPING && --a->stopping == 0 && !conn->closed)
 		conn->stop_by = SL_NEVER;
@@ -102,7 +102,7 @@ static uint64_t places(struct tcp_ask *a, const struct sl_op *op, uint64_t max, 
 			                          .count = at->count,
 			                          .stride = at->stride};
 		if (cur.len)
-			got += tcp_cursor_iov(&cur, max - got, v + *n, SCATTER - *n, &k);
+			got += sl_tcp_cursor_iov(&cur, max - got, v + *n, SCATTER - *n, &k);
 		else
 			k = 0;
 		*n += k;
@@ -126,7 +126,7 @@ static void advance(struct tcp_ask *a, const struct sl_op *op, uint64_t bytes)
 			                           .stride = at->stride};
 		left = cur->len * (cur->count - cur->run) - cur->off;
 		if (bytes < left) {
-			tcp_cursor_skip(cur, bytes);
+			sl_tcp_cursor_skip(cur, bytes);
 			return;
 		}
 		bytes -= left;
@@ -143,7 +143,7 @@ static uint64_t take_ahead(struct tcp_ask *a, const struct sl_op *op)
 	struct iovec v[SCATTER];
 	unsigned k;
 
-	if (op != &tcp_sunk) {
+	if (op != &sl_tcp_sunk) {
 		n = places(a, op, n, v, &k);
 		for (unsigned i = 0, off = a->rx.at; i < k; off += (unsigned)v[i++].iov_len)
 			memcpy(v[i].iov_base, a->rx.buf + off, v[i].iov_len);
@@ -162,7 +162,7 @@ static ssize_t take_direct(struct sl_conn *conn, const struct sl_op *op)
 	unsigned n = 1;
 	ssize_t got;
 
-	if (op != &tcp_sunk)
+	if (op != &sl_tcp_sunk)
 		room =
 		    places(a, op, a->rx.left < 4 * TCP_CHUNK ? a->rx.left : 4 * TCP_CHUNK, v, &n);
 	else
@@ -203,13 +203,13 @@ static int read_data(struct sl_conn *conn)
 			return socket_error(n);
 		conn->reads++;
 	}
-	if (op != &tcp_sunk)
+	if (op != &sl_tcp_sunk)
 		advance(a, op, (uint64_t)n);
 	a->rx.left -= (uint64_t)n;
 	a->rx.moved += (uint64_t)n;
 	if (a->rx.left || !a->rx.last)
 		return 1;
-	if (op != &tcp_sunk && a->rx.moved != op->bytes)
+	if (op != &sl_tcp_sunk && a->rx.moved != op->bytes)
 		return -EPROTO;
 	return end_op(conn, op, 0, a->rx.moved) ? -EPROTO : 1;
 }
@@ -221,7 +221,7 @@ static int on_done(struct sl_conn *conn, const struct tcp_head *h)
 
 	if (!op)
 		return -EPROTO;
-	if (op == &tcp_sunk)
+	if (op == &sl_tcp_sunk)
 		return end_op(conn, op, 0, 0);
 	if (op->code == SL_OP_READ && !status && conn->ask.rx.moved != op->bytes)
 		return -EPROTO;
@@ -234,14 +234,15 @@ static int on_data(struct sl_conn *conn, const struct tcp_head *h)
 	struct tcp_ask *a = &conn->ask;
 	struct sl_op *op = answered_op(a);
 
-	if (!op || op->code != SL_OP_READ || (op != &tcp_sunk && h->len > op->bytes - a->rx.moved))
+	if (!op || op->code != SL_OP_READ ||
+	    (op != &sl_tcp_sunk && h->len > op->bytes - a->rx.moved))
 		return -EPROTO;
 	a->rx.left = h->len;
 	a->rx.last = h->flags & TCP_LAST;
 	if (h->len || !a->rx.last)
 		return 0;
-	return op == &tcp_sunk || a->rx.moved == op->bytes ? end_op(conn, op, 0, a->rx.moved)
-	                                                   : -EPROTO;
+	return op == &sl_tcp_sunk || a->rx.moved == op->bytes ? end_op(conn, op, 0, a->rx.moved)
+	                                                      : -EPROTO;
 }
 
 static int read_head(struct sl_conn *conn)
@@ -264,7 +265,7 @@ static int read_head(struct sl_conn *conn)
 		a->rx.n += (unsigned)n;
 		return 1;
 	}
-	rc = tcp_get_head(a->rx.buf + a->rx.at, false, &h);
+	rc = sl_tcp_get_head(a->rx.buf + a->rx.at, false, &h);
 	if (rc)
 		return rc;
 	a->rx.at += TCP_HEAD_LEN;
@@ -275,7 +276,7 @@ static int read_head(struct sl_conn *conn)
 	return rc ? rc : 1;
 }
 
-int tcp_ask_read(struct sl_conn *conn)
+int sl_tcp_ask_read(struct sl_conn *conn)
 {
 	int done = 0;
 
@@ -289,12 +290,12 @@ int tcp_ask_read(struct sl_conn *conn)
 		if (rc == 0)
 			break;
 		/* the peer hung up: what it asked before that still counts */
-		while (rc == -ECONNRESET && conn->serve.fd.fd >= 0 && tcp_serve_read(conn))
+		while (rc == -ECONNRESET && conn->serve.fd.fd >= 0 && sl_tcp_serve_read(conn))
 			;
-		tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
+		sl_tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
 		return done + 1;
 	}
 	if (conn->closed && done)
-		tcp_todo(conn); /* are we through? */
+		sl_tcp_todo(conn); /* are we through? */
 	return done;
 }

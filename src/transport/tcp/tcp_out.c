@@ -13,9 +13,10 @@
 static void put_head(struct tcp_ask *a, enum tcp_type type, unsigned flags, uint32_t arg,
                      uint64_t len)
 {
-	tcp_put_head(tcp_batch_put(&a->out, TCP_HEAD_LEN),
-	             &(struct tcp_head){
-			 .type = (uint8_t)type, .flags = (uint8_t)flags, .arg = arg, .len = len});
+	sl_tcp_put_head(
+	    sl_tcp_batch_put(&a->out, TCP_HEAD_LEN),
+	    &(struct tcp_head){
+		.type = (uint8_t)type, .flags = (uint8_t)flags, .arg = arg, .len = len});
 }
 
 static void put_piece(struct tcp_ask *a, const struct sl_rreg *rreg, uint64_t off, uint64_t len,
@@ -25,7 +26,7 @@ static void put_piece(struct tcp_ask *a, const struct sl_rreg *rreg, uint64_t of
 	    .region = rreg->id, .off = off, .len = len, .count = count, .stride = stride};
 
 	memcpy(p.key, rreg->key, sizeof(p.key));
-	tcp_put_piece(tcp_batch_put(&a->out, TCP_PIECE_LEN), &p);
+	sl_tcp_put_piece(sl_tcp_batch_put(&a->out, TCP_PIECE_LEN), &p);
 }
 
 static bool frame_read(struct tcp_ask *a, const struct sl_op *op)
@@ -91,12 +92,12 @@ static void frame_chunk(struct tcp_ask *a, const struct sl_op *op)
 	put_head(a, TCP_WRITE, flags, imm ? op->imm : 0, bytes);
 	put_piece(a, v->rreg, off, bytes / runs, runs, v->rstride);
 	if (v->len) {
-		size_t got =
-		    tcp_cursor_iov(cur, bytes, a->out.v + a->out.n, TCP_BATCH_IOV - a->out.n, &n);
+		size_t got = sl_tcp_cursor_iov(cur, bytes, a->out.v + a->out.n,
+		                               TCP_BATCH_IOV - a->out.n, &n);
 
 		a->out.n += n;
 		a->out.total += got;
-		tcp_cursor_skip(cur, bytes);
+		sl_tcp_cursor_skip(cur, bytes);
 	} else {
 		cur->run = v->count;
 	}
@@ -140,7 +141,7 @@ static bool frame_send(struct tcp_ask *a, const struct sl_op *op)
 	put_head(a, TCP_SEND, (fits ? 0u : TCP_TOO_LONG) | (a->again_due ? TCP_AGAIN : 0u),
 	         (uint32_t)op->priv[0], fits ? op->bytes : 0);
 	if (fits)
-		tcp_batch_ref(&a->out, op->iov->addr, op->bytes);
+		sl_tcp_batch_ref(&a->out, op->iov->addr, op->bytes);
 	a->again_due = false;
 	a->started = true;
 	return true;
@@ -172,7 +173,7 @@ static void frame_some(struct tcp_ask *a)
 {
 	uint64_t tail = atomic_load_explicit(&a->tail, memory_order_relaxed);
 
-	tcp_batch_reset(&a->out);
+	sl_tcp_batch_reset(&a->out);
 	frame_control(a);
 	while (a->sent != tail && a->out.total < TCP_CHUNK) {
 		struct tcp_slot *slot = tcp_slot_at(a, a->sent);
@@ -216,11 +217,11 @@ static void match_sends_locked(struct tcp_ask *a)
 		a->credit_head = (a->credit_head + 1) % a->credit_cap;
 		a->ncredit--;
 		a->sends_out++;
-		tcp_enqueue_locked(a, op);
+		sl_tcp_enqueue_locked(a, op);
 	}
 }
 
-void tcp_ask_push_locked(struct sl_conn *conn)
+void sl_tcp_ask_push_locked(struct sl_conn *conn)
 {
 	struct tcp_ask *a = &conn->ask;
 	ssize_t n;
@@ -234,12 +235,12 @@ void tcp_ask_push_locked(struct sl_conn *conn)
 			if (tcp_batch_empty(&a->out))
 				break;
 		}
-		n = tcp_batch_send(&a->out, a->fd.fd);
+		n = sl_tcp_batch_send(&a->out, a->fd.fd);
 		if (n < 0)
 			break;
 		atomic_fetch_add_explicit(&a->gone, (uint64_t)n, memory_order_release);
 	}
 	/* errors but -EAGAIN are told by the epoll as well, to the one who ends the ops */
 	a->blocked = !tcp_batch_empty(&a->out);
-	tcp_watch(conn->dom, &a->fd, a->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	sl_tcp_watch(conn->dom, &a->fd, a->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }

@@ -64,7 +64,7 @@ static void drop_aside(struct tcp_serve *s)
 		free(s->aside[--s->naside]);
 }
 
-void tcp_serve_free(struct tcp_serve *s)
+void sl_tcp_serve_free(struct tcp_serve *s)
 {
 	drop_aside(s);
 }
@@ -75,7 +75,7 @@ static bool is_own(const struct tcp_serve *s, const char *p)
 }
 
 /* What OUT still holds of REG is copied, so that the memory can go. */
-void tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg)
+void sl_tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg)
 {
 	struct tcp_serve *s = &conn->serve;
 	const char *begin = reg->mem.addr;
@@ -113,9 +113,9 @@ static int flush(struct sl_conn *conn)
 	s->data_head = NULL;
 	sl_lock_take(&dom->reg_lock);
 	while (!tcp_batch_empty(&s->out) && n >= 0)
-		n = tcp_batch_send(&s->out, s->fd.fd);
+		n = sl_tcp_batch_send(&s->out, s->fd.fd);
 	if (tcp_batch_empty(&s->out)) {
-		tcp_batch_reset(&s->out);
+		sl_tcp_batch_reset(&s->out);
 		drop_aside(s);
 		n = 0;
 	}
@@ -138,7 +138,7 @@ static void put_head(struct sl_conn *conn, enum tcp_type type, int status, uint6
 
 	s->data_head = NULL;
 	sl_lock_take(&conn->dom->reg_lock);
-	tcp_put_head(tcp_batch_put(&s->out, TCP_HEAD_LEN), &head);
+	sl_tcp_put_head(sl_tcp_batch_put(&s->out, TCP_HEAD_LEN), &head);
 	sl_lock_drop(&conn->dom->reg_lock);
 }
 
@@ -148,10 +148,10 @@ static void put_data_locked(struct tcp_serve *s, uint64_t len)
 {
 	if (!s->data_head) {
 		s->data = (struct tcp_head){.type = TCP_DATA};
-		s->data_head = tcp_batch_put(&s->out, TCP_HEAD_LEN);
+		s->data_head = sl_tcp_batch_put(&s->out, TCP_HEAD_LEN);
 	}
 	s->data.len += len;
-	tcp_put_head(s->data_head, &s->data);
+	sl_tcp_put_head(s->data_head, &s->data);
 }
 
 static void end_read(struct sl_conn *conn)
@@ -163,11 +163,11 @@ static void end_read(struct sl_conn *conn)
 		return;
 	}
 	s->data.flags = TCP_LAST;
-	tcp_put_head(s->data_head, &s->data);
+	sl_tcp_put_head(s->data_head, &s->data);
 	s->data_head = NULL;
 }
 
-void tcp_serve_pong(struct sl_conn *conn)
+void sl_tcp_serve_pong(struct sl_conn *conn)
 {
 	if (!has_room(&conn->serve) || conn->serve.fd.fd < 0)
 		return;
@@ -266,7 +266,7 @@ static int on_head(struct sl_conn *conn)
 
 	if (rc <= 0)
 		return rc;
-	rc = tcp_get_head(s->rx.buf + s->rx.at, true, &s->head);
+	rc = sl_tcp_get_head(s->rx.buf + s->rx.at, true, &s->head);
 	if (rc)
 		return rc;
 	s->rx.at += TCP_HEAD_LEN;
@@ -287,10 +287,10 @@ static int on_head(struct sl_conn *conn)
 		start_send(conn);
 		return 1;
 	case TCP_RECV:
-		rc = tcp_ask_credit(conn, s->head.arg, s->head.len);
+		rc = sl_tcp_ask_credit(conn, s->head.arg, s->head.len);
 		return rc ? rc : 1;
 	case TCP_UNRECV:
-		tcp_ask_uncredit(conn, s->head.arg);
+		sl_tcp_ask_uncredit(conn, s->head.arg);
 		return 1;
 	default:
 		put_head(conn, TCP_PONG, 0, 0);
@@ -318,7 +318,7 @@ static int on_piece(struct sl_conn *conn)
 
 	if (rc <= 0)
 		return rc;
-	rc = tcp_get_piece(s->rx.buf + s->rx.at, &p, &bytes);
+	rc = sl_tcp_get_piece(s->rx.buf + s->rx.at, &p, &bytes);
 	if (rc || (!read && bytes != s->head.len))
 		return -EPROTO;
 	s->rx.at += TCP_PIECE_LEN;
@@ -382,12 +382,12 @@ static int on_read(struct sl_conn *conn)
 		unsigned before = s->out.n + !s->data_head;
 		unsigned n;
 		struct iovec v[TCP_BATCH_IOV];
-		size_t got = tcp_cursor_iov(&s->cur, most, v, TCP_BATCH_IOV - before, &n);
+		size_t got = sl_tcp_cursor_iov(&s->cur, most, v, TCP_BATCH_IOV - before, &n);
 
 		put_data_locked(s, got);
 		for (unsigned i = 0; i < n; i++)
-			tcp_batch_ref(&s->out, v[i].iov_base, v[i].iov_len);
-		tcp_cursor_skip(&s->cur, got);
+			sl_tcp_batch_ref(&s->out, v[i].iov_base, v[i].iov_len);
+		sl_tcp_cursor_skip(&s->cur, got);
 		s->left -= got;
 		s->bytes += got;
 	}
@@ -411,7 +411,7 @@ static ssize_t take(struct sl_conn *conn)
 	if (s->sink) {
 		room = v[0].iov_len = most < TCP_SCRATCH ? most : TCP_SCRATCH;
 	} else {
-		room = tcp_cursor_iov(&s->cur, most, v, SCATTER, &n);
+		room = sl_tcp_cursor_iov(&s->cur, most, v, SCATTER, &n);
 	}
 	if (have) {
 		unsigned off = s->rx.at;
@@ -493,13 +493,13 @@ static int on_payload(struct sl_conn *conn)
 	if (direct)
 		conn->reads++;
 	if (!s->sink)
-		tcp_cursor_skip(&s->cur, (uint64_t)n);
+		sl_tcp_cursor_skip(&s->cur, (uint64_t)n);
 	s->left -= (uint64_t)n;
 	s->bytes += (uint64_t)n;
 	return 1;
 }
 
-void tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out)
+void sl_tcp_serve_ended(const struct tcp_serve *s, struct tcp_answer *out)
 {
 	out->ended = s->ended;
 	out->nfailures = s->nfailed < TCP_FAILURES ? (uint32_t)s->nfailed : TCP_FAILURES;
@@ -514,12 +514,12 @@ static void note_end(struct tcp_serve *s)
 	s->ended++;
 }
 
-void tcp_serve_reset(struct sl_conn *conn)
+void sl_tcp_serve_reset(struct sl_conn *conn)
 {
 	struct tcp_serve *s = &conn->serve;
 
 	sl_lock_take(&conn->dom->reg_lock);
-	tcp_batch_reset(&s->out);
+	sl_tcp_batch_reset(&s->out);
 	drop_aside(s);
 	sl_lock_drop(&conn->dom->reg_lock);
 	sl_lock_take(&conn->lock);
@@ -641,10 +641,10 @@ static void watch(struct sl_conn *conn)
 {
 	struct tcp_serve *s = &conn->serve;
 
-	tcp_watch(conn->dom, &s->fd, s->blocked ? EPOLLOUT : s->stalled ? 0 : EPOLLIN);
+	sl_tcp_watch(conn->dom, &s->fd, s->blocked ? EPOLLOUT : s->stalled ? 0 : EPOLLIN);
 }
 
-int tcp_serve_read(struct sl_conn *conn)
+int sl_tcp_serve_read(struct sl_conn *conn)
 {
 	struct tcp_serve *s = &conn->serve;
 	int done = 0;
@@ -668,16 +668,16 @@ int tcp_serve_read(struct sl_conn *conn)
 			    "tcp: the peer at %s sent what no peer of ours sends, the connection is closed",
 			    conn->name);
 		if (rc == -EPROTO || rc == -EPIPE)
-			tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
+			sl_tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
 		else
-			tcp_lost(conn);
+			sl_tcp_lost(conn);
 		return done + 1;
 	}
 	watch(conn);
 	return done;
 }
 
-void tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv)
+void sl_tcp_serve_forget(struct sl_conn *conn, const struct sl_op *recv)
 {
 	if (conn->serve.recv == recv)
 		conn->serve.recv = NULL;
