@@ -136,7 +136,7 @@ SLIME_API int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime
  * 65536; a batch completes as one. N 0 moves nothing, and completes.
  *
  * write_imm: the immediate IMM follows the batch. It does not wait for a recv_imm:
- * up to 65536 wait at the receiver; past that the writer waits, or gets -EAGAIN.
+ * up to 65536 wait at the receiver; past that the writer waits.
  * recv_imm: takes the oldest; BYTES of its result is what the peer's batch moved.
  * send: waits for a receive; longer than that receive both end with -EMSGSIZE.
  */

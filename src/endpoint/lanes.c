@@ -214,8 +214,10 @@ int sl_op_dispatch(slime_op *op)
 	uint32_t parts = parts_of(ep, op);
 	int stop = sl_op_stop(&op->base);
 
-	if (stop)
-		return stop;
+	if (stop) { /* its deadline passed on the way here: accepted, and over */
+		sl_op_finish(op, stop, 0, 0);
+		return 0;
+	}
 	if (parts > 1 && dispatch_parts(ep, op, parts) == 0)
 		return 0;
 	return post(ep, op, pick_lane(ep, op));

@@ -292,6 +292,7 @@ int peer_main(int argc, char **argv)
 	CHECK_OK(meet(&f.side, f.fd));
 	do {
 		take(f.fd, &q, sizeof(q));
+		tsan_catch_up();
 		reply = (struct peer_reply){0};
 		if (q.verb == PEER_QUIT)
 			far_end(&f);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """dlslime perf between real processes: every operation, its figures, its verification, its options."""
 
+import json
 import signal
 import socket
 import time

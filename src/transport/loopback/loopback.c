@@ -52,6 +52,8 @@ struct sl_conn {
 	bool closed;      /* on this side */
 	bool broken;      /* on the other */
 	struct sl_op_queue sends, recvs, imm_recvs;
+	struct sl_op_queue
+	    imm_writers; /* their bytes are there, but not their immediates: no room */
 	struct sl_imm_queue imms;
 };
 
@@ -320,7 +322,7 @@ static void end_all_locked(struct sl_conn *conn, struct sl_op_queue *where)
 	ssize_t n;
 
 	while ((op = sl_op_pop(&conn->sends)) || (op = sl_op_pop(&conn->recvs)) ||
-	       (op = sl_op_pop(&conn->imm_recvs)))
+	       (op = sl_op_pop(&conn->imm_recvs)) || (op = sl_op_pop(&conn->imm_writers)))
 		sl_op_push(where, op);
 	if (!where->head)
 		return;
@@ -456,6 +458,7 @@ static void submit_message(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 
 static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 {
+	struct sl_op *writer = NULL;
 	struct sl_imm imm;
 	int rc = 0;
 	bool have = !conn->closed && sl_imm_pop(&conn->imms, &imm); /* also of a peer that went */
@@ -464,41 +467,55 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 		rc = usable_locked(conn);
 		if (!rc)
 			sl_op_push(&conn->imm_recvs, op);
+	} else if (conn->peer) {
+		writer = sl_op_pop(&conn->peer->imm_writers);
+		if (writer)
+			sl_imm_push(&conn->imms, writer->imm, writer->imm_bytes);
 	}
 	sl_lock_drop(&lock);
 	if (have)
 		sl_op_done(op, 0, imm.bytes, imm.value);
+	if (writer)
+		sl_op_done(writer, 0, writer->bytes, 0);
 	return rc;
 }
 
-static int submit_one_sided(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
+/* What becomes of the immediate of OP: its receiver, or NULL; -EAGAIN: there is no room for it. */
+static int deliver_locked(struct sl_conn *peer, const struct sl_op *op, struct sl_op **out)
 {
-	bool imm = op->code == SL_OP_WRITE_IMM;
-	struct sl_op *waiter = NULL;
-	uint64_t bytes = 0;
-	int status = 0;
+	int rc;
 
-	if (imm)
-		status = sl_imm_reserve(&conn->peer->imms);
-	if (status) {
-		sl_lock_drop(&lock);
-		return status; /* refused: nothing was moved */
-	}
-	status = copy_all_locked(conn, op, &bytes);
-	if (imm && !status)
+	*out = sl_op_pop(&peer->imm_recvs);
+	if (*out)
+		return 0;
+	rc = sl_imm_reserve(&peer->imms);
+	if (!rc)
+		sl_imm_push(&peer->imms, op->imm, op->imm_bytes);
+	return rc;
+}
+
+static void submit_one_sided(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
+{
+	struct sl_op *waiter = NULL;
+	uint64_t imm_bytes = op->imm_bytes;
+	uint32_t imm = op->imm;
+	uint64_t bytes = 0;
+	int status = copy_all_locked(conn, op, &bytes);
+
+	if (op->code == SL_OP_WRITE_IMM && !status)
 		status = usable_locked(conn);
-	if (imm && !status) {
-		waiter = sl_op_pop(&conn->peer->imm_recvs);
-		if (!waiter && sl_imm_reserve(&conn->peer->imms) == 0)
-			sl_imm_push(&conn->peer->imms, op->imm, op->imm_bytes);
-		else if (!waiter)
-			status = -EAGAIN; /* others filled the queue between two pieces */
+	if (op->code == SL_OP_WRITE_IMM && !status) {
+		status = deliver_locked(conn->peer, op, &waiter);
+		if (status == -EAGAIN) {
+			sl_op_push(&conn->imm_writers, op);
+			sl_lock_drop(&lock);
+			return;
+		}
 	}
 	sl_lock_drop(&lock);
 	if (waiter)
-		sl_op_done(waiter, 0, op->imm_bytes, op->imm);
+		sl_op_done(waiter, 0, imm_bytes, imm);
 	sl_op_done(op, status, bytes, 0);
-	return 0;
 }
 
 static int lo_submit(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
@@ -513,9 +530,10 @@ static int lo_submit(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 		sl_lock_drop(&lock);
 		return rc;
 	}
-	if (op->code != SL_OP_SEND && op->code != SL_OP_RECV)
-		return submit_one_sided(conn, op);
-	submit_message(conn, op);
+	if (op->code == SL_OP_SEND || op->code == SL_OP_RECV)
+		submit_message(conn, op);
+	else
+		submit_one_sided(conn, op);
 	return 0;
 }
 
@@ -525,7 +543,8 @@ static void lo_cancel(struct sl_conn *conn, struct sl_op *op)
 
 	sl_lock_take(&lock);
 	found = sl_op_take_stopped(&conn->sends, op) || sl_op_take_stopped(&conn->recvs, op) ||
-	        sl_op_take_stopped(&conn->imm_recvs, op);
+	        sl_op_take_stopped(&conn->imm_recvs, op) ||
+	        sl_op_take_stopped(&conn->imm_writers, op);
 	sl_lock_drop(&lock);
 	if (found)
 		sl_op_done(op, sl_op_stop(op), 0, 0);

@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The domain: the host. A listening socket with a random abstract name, and an
- * epoll set with that, the connections' control sockets, the processes they
- * lead to, and whoever knocked and has not said who he is: those are few, are
- * not listened to for long, and are heard by a parser with fixed bounds.
+ * The domain: the host. An epoll set with its door (shm_door.c), the control
+ * sockets of its connections, and the processes they lead to.
  *
  * progress() runs all the time, so it looks at memory only, and at the sockets
  * every few milliseconds, or at once after a sleep.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -29,25 +21,11 @@
 #include "transport/transports.h"
 
 enum {
-	BACKLOG = 256,
-	ACCEPTS = 64, /* at a look */
 	EVENTS = 64,
-	STRANGER_MS = 1000,
 	SETTLE_CALLS = 8, /* progress() calls between looks while something is in the making */
 };
 
 static const int64_t tick_again_ns = SL_NS_PER_MS;
-
-size_t sl_shm_door_name(const uint8_t door[SHM_ID_LEN], char *path)
-{
-	size_t n = 1; /* a leading NUL: the abstract namespace */
-
-	path[0] = '\0';
-	n += (size_t)snprintf(path + n, SHM_DOOR_CHARS - n, "dlslime-");
-	for (int i = 0; i < SHM_ID_LEN; i++)
-		n += (size_t)snprintf(path + n, SHM_DOOR_CHARS - n, "%02x", door[i]);
-	return n;
-}
 
 int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index)
 {
@@ -83,103 +61,9 @@ static int shm_probe(struct sl_dev_info *out, size_t cap, struct slime_error *er
 	return 1;
 }
 
-/*
- * Who we are.
- */
-
-static int read_file(const char *path, char *buf, size_t cap)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, cap - 1);
-	(void)close(fd);
-	if (n <= 0)
-		return -EIO;
-	buf[n] = '\0';
-	return 0;
-}
-
-/* Field 22 of /proc/self/stat. The name in field 2 may hold anything, so count from its end. */
-static int read_start(uint64_t *out)
-{
-	char buf[1024];
-	char *p;
-
-	if (read_file("/proc/self/stat", buf, sizeof(buf)))
-		return -EIO;
-	p = strrchr(buf, ')');
-	for (int field = 2; p && field < 22; field++)
-		p = strchr(p + 1, ' ');
-	if (!p)
-		return -EIO;
-	*out = strtoull(p, NULL, 10);
-	return 0;
-}
-
-/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" */
-static int read_boot(uint8_t out[SHM_ID_LEN])
-{
-	char buf[64];
-	size_t n = 0;
-
-	if (read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
-		return -EIO;
-	for (const char *p = buf; *p && n < SHM_ID_LEN; p += 2) {
-		unsigned byte;
-
-		while (*p == '-')
-			p++;
-		if (sscanf(p, "%2x", &byte) != 1)
-			break;
-		out[n++] = (uint8_t)byte;
-	}
-	return n == SHM_ID_LEN ? 0 : -EIO;
-}
-
-static uint64_t inode_of(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) ? 0 : st.st_ino;
-}
-
-static int make_card(struct sl_dom *dom, struct slime_error *err)
-{
-	struct shm_card *card = &dom->card;
-
-	card->flags = dom->no_cma ? SHM_NO_CMA : 0;
-	card->uid = geteuid();
-	card->proc.pid = (uint32_t)getpid();
-	card->proc.pidns = inode_of("/proc/self/ns/pid");
-	card->netns = inode_of("/proc/thread-self/ns/net");
-	card->userns = inode_of("/proc/self/ns/user");
-	if (read_start(&card->proc.start) || read_boot(card->boot))
-		return sl_fail(err, -ENODEV,
-		               "cannot tell this host and process from others: /proc is not readable");
-	if (sl_random(card->door, sizeof(card->door)))
-		return sl_fail(err, -EIO, "no random numbers from the kernel");
-	return 0;
-}
-
-static int open_door(struct sl_dom *dom, struct slime_error *err)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	size_t len = sizeof(sa.sun_family) + sl_shm_door_name(dom->card.door, sa.sun_path);
-
-	dom->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (dom->listener < 0 ||
-	    bind(dom->listener, (struct sockaddr *)&sa, (socklen_t)len) ||
-	    listen(dom->listener, BACKLOG))
-		return sl_fail(err, -errno, "cannot listen on a unix socket: %s", strerror(errno));
-	return 0;
-}
-
 static int open_fds(struct sl_dom *dom, struct slime_error *err)
 {
-	int rc = open_door(dom, err);
+	int rc = sl_shm_open_door(dom, err);
 
 	if (rc)
 		return rc;
@@ -207,11 +91,9 @@ static void shm_dom_close(struct sl_dom *dom)
 		return;
 	for (uint32_t i = 0; i < dom->n_seen; i++)
 		sl_shm_conn_unref(dom->seen[i]);
-	for (int i = 0; i < SHM_STRANGERS; i++)
-		close_fd(dom->strangers[i].fd);
+	sl_shm_close_door(dom);
 	close_fd(dom->kick);
 	close_fd(dom->epfd);
-	close_fd(dom->listener);
 	sl_shm_live_close(dom);
 	sl_lock_free(&dom->lock);
 	free(dom->seen);
@@ -219,7 +101,8 @@ static void shm_dom_close(struct sl_dom *dom)
 	free(dom);
 }
 
-static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err)
+static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out,
+                        struct slime_error *err)
 {
 	struct sl_dom *dom;
 	int rc;
@@ -236,7 +119,7 @@ static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, str
 	for (int i = 0; i < SHM_STRANGERS; i++)
 		dom->strangers[i].fd = -1;
 	sl_lock_init(&dom->lock);
-	rc = make_card(dom, err);
+	rc = sl_shm_make_card(dom, err);
 	if (!rc)
 		rc = sl_shm_live_open(dom, err);
 	if (!rc)
@@ -248,10 +131,6 @@ static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, str
 	*out = dom;
 	return 0;
 }
-
-/*
- * The connections of the domain.
- */
 
 static int grow_slots_locked(struct sl_dom *dom) SL_REQUIRES(dom->lock)
 {
@@ -347,8 +226,7 @@ void sl_shm_conn_unref(struct sl_conn *conn)
 	free(conn);
 }
 
-/* Let progress() see the connections that there are now. On no memory, those it knew. */
-static void refresh(struct sl_dom *dom)
+void sl_shm_refresh(struct sl_dom *dom)
 {
 	uint32_t n = 0;
 
@@ -379,168 +257,6 @@ static void refresh(struct sl_dom *dom)
 	sl_lock_drop(&dom->lock);
 }
 
-/*
- * The processes that connections lead to.
- */
-
-struct shm_peer *sl_shm_peer_get(struct sl_dom *dom, pid_t pid)
-{
-	struct shm_peer *peer;
-
-	sl_lock_take(&dom->lock);
-	for (peer = dom->peers; peer && (peer->pid != pid || peer->ended); peer = peer->next)
-		;
-	if (!peer)
-		peer = calloc(1, sizeof(*peer));
-	if (peer && !peer->refs++) {
-		peer->pid = pid;
-		peer->id = ++dom->next_gen & 0xffffff;
-		/* its own end it will not live to see; older kernels have no pidfd */
-		peer->pidfd = pid && pid != getpid() ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-		if (peer->pidfd >= 0)
-			(void)sl_shm_watch(dom, peer->pidfd, SHM_SRC_PEER, peer->id, 0);
-		peer->next = dom->peers;
-		dom->peers = peer;
-	}
-	sl_lock_drop(&dom->lock);
-	return peer;
-}
-
-void sl_shm_peer_put(struct sl_dom *dom, struct shm_peer *peer)
-{
-	bool last;
-
-	if (!peer)
-		return;
-	sl_lock_take(&dom->lock);
-	last = --peer->refs == 0;
-	for (struct shm_peer **p = &dom->peers; last && *p; p = &(*p)->next) {
-		if (*p == peer) {
-			*p = peer->next;
-			break;
-		}
-	}
-	sl_lock_drop(&dom->lock);
-	if (last) {
-		close_fd(peer->pidfd); /* leaves the epoll set by that */
-		free(peer);
-	}
-}
-
-/* Its process has ended: so have its connections, even if a child of it holds their sockets. */
-static void peer_ended(struct sl_dom *dom, uint32_t id)
-{
-	struct shm_peer *peer;
-
-	sl_lock_take(&dom->lock);
-	for (peer = dom->peers; peer && peer->id != id; peer = peer->next)
-		;
-	if (peer) {
-		peer->refs++;
-		peer->ended = true;
-		(void)epoll_ctl(dom->epfd, EPOLL_CTL_DEL, peer->pidfd, NULL);
-	}
-	sl_lock_drop(&dom->lock);
-	if (atomic_load(&dom->version) != dom->seen_version)
-		refresh(dom);
-	for (uint32_t i = 0; peer && i < dom->n_seen; i++) {
-		struct sl_conn *conn = dom->seen[i];
-
-		sl_lock_take(&conn->lock);
-		if (conn->peer == peer)
-			sl_shm_fail_locked(conn, -ECONNRESET);
-		sl_lock_drop(&conn->lock);
-	}
-	sl_shm_peer_put(dom, peer);
-}
-
-/*
- * Strangers.
- */
-
-static void stranger_free(struct shm_stranger *s, bool keep_fd)
-{
-	if (!keep_fd)
-		close_fd(s->fd);
-	s->fd = -1;
-	s->gen++;
-}
-
-static void stranger_event(struct sl_dom *dom, struct shm_stranger *s)
-{
-	struct shm_msg msg;
-	bool taken = false;
-	int fds[2];
-	int rc = sl_shm_hear(s->fd, &msg, fds);
-
-	if (!rc)
-		return;
-	if (rc > 0)
-		taken = sl_shm_greet(dom, s->fd, s->pid, &msg, fds);
-	if (!taken)
-		sl_shm_close_fds(fds);
-	stranger_free(s, taken);
-}
-
-/* A place for one more; the one who has been there longest must go for him. */
-static struct shm_stranger *stranger_place(struct sl_dom *dom)
-{
-	struct shm_stranger *s;
-
-	for (int i = 0; i < SHM_STRANGERS; i++)
-		if (dom->strangers[i].fd < 0)
-			return &dom->strangers[i];
-	s = &dom->strangers[dom->next_stranger++ % SHM_STRANGERS];
-	stranger_free(s, false);
-	return s;
-}
-
-static void accept_strangers(struct sl_dom *dom)
-{
-	struct shm_stranger *s;
-
-	for (int i = 0; i < ACCEPTS; i++) {
-		int fd = accept4(dom->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		pid_t pid;
-
-		if (fd < 0)
-			return;
-		if (sl_shm_check_user(fd, &pid, NULL)) {
-			close_fd(fd);
-			continue;
-		}
-		s = stranger_place(dom);
-		s->fd = fd;
-		s->pid = pid;
-		s->until_ns = sl_clock_after(STRANGER_MS * SL_NS_PER_MS);
-		if (s->until_ns < dom->tick_ns)
-			dom->tick_ns = s->until_ns;
-		if (sl_shm_watch(dom, fd, SHM_SRC_STRANGER, s->gen, (uint32_t)(s - dom->strangers)))
-			stranger_free(s, false);
-		else
-			stranger_event(dom, s); /* mostly the hello is there already */
-	}
-}
-
-/* Send away who has not said who he is; lowers *NEXT_NS to when the next one must go. */
-static void expire_strangers(struct sl_dom *dom, int64_t now_ns, int64_t *next_ns)
-{
-	for (int i = 0; i < SHM_STRANGERS; i++) {
-		struct shm_stranger *s = &dom->strangers[i];
-
-		if (s->fd < 0)
-			continue;
-		if (s->until_ns <= now_ns)
-			stranger_free(s, false);
-		else if (s->until_ns < *next_ns)
-			*next_ns = s->until_ns;
-	}
-}
-
-/*
- * Progress.
- */
-
 static void handle_event(struct sl_dom *dom, uint64_t data)
 {
 	uint32_t gen = data >> 32 & 0xffffff;
@@ -550,14 +266,14 @@ static void handle_event(struct sl_dom *dom, uint64_t data)
 
 	switch ((enum shm_source)(data >> 56)) {
 	case SHM_SRC_LISTENER:
-		accept_strangers(dom);
+		sl_shm_accept_strangers(dom);
 		break;
 	case SHM_SRC_KICK:
 		(void)!read(dom->kick, &n, sizeof(n));
 		break;
 	case SHM_SRC_STRANGER:
 		if (dom->strangers[index].fd >= 0 && (dom->strangers[index].gen & 0xffffff) == gen)
-			stranger_event(dom, &dom->strangers[index]);
+			sl_shm_stranger_event(dom, &dom->strangers[index]);
 		break;
 	case SHM_SRC_CONN:
 		conn = conn_at(dom, gen, index);
@@ -567,7 +283,7 @@ static void handle_event(struct sl_dom *dom, uint64_t data)
 		}
 		break;
 	case SHM_SRC_PEER:
-		peer_ended(dom, gen);
+		sl_shm_peer_ended(dom, gen);
 		break;
 	}
 }
@@ -578,7 +294,7 @@ static void tick(struct sl_dom *dom, int64_t now_ns)
 	int64_t next = dom->n_seen ? now_ns + dom->peer_timeout_ns / SHM_PINGS : SL_NEVER;
 
 	dom->ticked_ns = now_ns;
-	expire_strangers(dom, now_ns, &next);
+	sl_shm_expire_strangers(dom, now_ns, &next);
 	for (uint32_t i = 0; i < dom->n_seen; i++) {
 		struct sl_conn *conn = dom->seen[i];
 
@@ -598,7 +314,7 @@ static int look(struct sl_dom *dom)
 	for (int i = 0; i < n; i++)
 		handle_event(dom, ev[i].data.u64);
 	if (atomic_load(&dom->version) != dom->seen_version)
-		refresh(dom);
+		sl_shm_refresh(dom);
 	now = sl_clock_ns();
 	if (now >= dom->tick_ns ||
 	    (atomic_load(&dom->redials) && now >= dom->ticked_ns + tick_again_ns))
@@ -619,9 +335,8 @@ static bool must_look(struct sl_dom *dom)
 	int64_t now = coarse_ns();
 
 	dom->calls++;
-	if (now == dom->looked_ns &&
-	    (dom->calls % SETTLE_CALLS ||
-	     !atomic_load_explicit(&dom->unsettled, memory_order_relaxed)))
+	if (now == dom->looked_ns && (dom->calls % SETTLE_CALLS ||
+	                              !atomic_load_explicit(&dom->unsettled, memory_order_relaxed)))
 		return false;
 	dom->looked_ns = now;
 	return true;
@@ -662,7 +377,7 @@ static int shm_progress(struct sl_dom *dom, unsigned budget)
 	int n = 0;
 
 	if (atomic_load_explicit(&dom->version, memory_order_relaxed) != dom->seen_version)
-		refresh(dom);
+		sl_shm_refresh(dom);
 	if (woken) {
 		atomic_store(&dom->armed, false);
 		for (uint32_t i = 0; i < dom->n_seen; i++)
@@ -685,7 +400,7 @@ static int shm_arm(struct sl_dom *dom, int64_t *wake_ns)
 	int work;
 
 	if (atomic_load(&dom->version) != dom->seen_version)
-		refresh(dom);
+		sl_shm_refresh(dom);
 	atomic_store(&dom->armed, true);
 	work = atomic_load(&dom->work);
 	for (uint32_t i = 0; i < dom->n_seen; i++)

@@ -2,8 +2,13 @@
 /*
  * transport/shm/shm_impl.h - what the files of this directory share.
  *
- *	shm_dom.c    the domain: sockets, strangers, progress, sleeping; the table
- *	shm_conn.c   a connection's life: handshake, close, death
+ *	shm_dom.c    the domain: progress, sleeping; the table
+ *	shm_door.c   the listening socket, and strangers there
+ *	shm_self.c   who we are
+ *	shm_peer.c   the processes that connections lead to
+ *	shm_hello.c  how two connections meet
+ *	shm_conn.c   the rest of their life, and their end
+ *	shm_sock.c   messages and memfds over sockets
  *	shm_reg.c    regions, and memory of the peer that is mapped here
  *	shm_live.c   which of our regions exist, for peers to see
  *	shm_copy.c   moving the bytes of an op, by memcpy or CMA
@@ -29,13 +34,13 @@
 #include "transport/transport.h"
 
 enum {
-	SHM_PIECE = 1 << 20,      /* bytes copied between two looks at whether to stop */
-	SHM_TURN = 2 << 20,       /* bytes that progress() copies for one op before it goes on */
-	SHM_EAGER = 4096,         /* messages up to so long go by the ring rather than by CMA */
-	SHM_STRANGERS = 32,       /* accepted and not known yet */
-	SHM_MSG_MAPS = 4,         /* the peer's memory that messages go to, kept mapped */
-	SHM_PINGS = 3,            /* in a peer's timeout */
-	SHM_LIVE_MAX = 1 << 17,   /* regions of a domain */
+	SHM_PIECE = 1 << 20,    /* bytes copied between two looks at whether to stop */
+	SHM_TURN = 2 << 20,     /* bytes that progress() copies for one op before it goes on */
+	SHM_EAGER = 4096,       /* messages up to so long go by the ring rather than by CMA */
+	SHM_STRANGERS = 32,     /* accepted and not known yet */
+	SHM_MSG_MAPS = 4,       /* the peer's memory that messages go to, kept mapped */
+	SHM_PINGS = 3,          /* in a peer's timeout */
+	SHM_LIVE_MAX = 1 << 17, /* regions of a domain */
 	SHM_LIVE_LEN = 8 * SHM_LIVE_MAX,
 };
 
@@ -59,7 +64,7 @@ struct shm_peer {
 	struct shm_peer *next;
 	uint32_t id;
 	pid_t pid;
-	int pidfd;  /* -1: the kernel has none */
+	int pidfd; /* -1: the kernel has none */
 	bool ended;
 	uint32_t refs;
 };
@@ -79,7 +84,8 @@ struct sl_rreg {
 	_Atomic int status;   /* not 0: it will not be mapped, and why */
 	uint64_t addr, len;   /* in the peer */
 	uint32_t access;
-	const _Atomic uint64_t *live; /* in the peer's domain; LIVE_NUMBER while the region exists */
+	const _Atomic uint64_t
+	    *live; /* in the peer's domain; LIVE_NUMBER while the region exists */
 	uint64_t live_number;
 	struct shm_map *live_map; /* counted: LIVE is in there */
 	struct sl_conn *conn;     /* counted */
@@ -139,12 +145,12 @@ struct sl_conn {
 
 	/* Guards all below. */
 	struct sl_lock lock;
-	int knock_fd;  /* the peer waits here for us to dial; -1: it does not */
+	int knock_fd; /* the peer waits here for us to dial; -1: it does not */
 	bool redial;
-	bool closed;   /* by us */
-	bool gone;     /* the peer, or it talks nonsense: nothing of it can be waited for */
-	bool shut;     /* the socket is, and is out of the epoll set */
-	int fd;        /* control socket; -1: none */
+	bool closed; /* by us */
+	bool gone;   /* the peer, or it talks nonsense: nothing of it can be waited for */
+	bool shut;   /* the socket is, and is out of the epoll set */
+	int fd;      /* control socket; -1: none */
 	pid_t cred_pid;
 	struct shm_card card; /* the peer's */
 	struct shm_msg hello; /* PARKED */
@@ -155,7 +161,7 @@ struct sl_conn {
 	struct shm_map *live; /* the peer's regions */
 
 	struct sl_rreg *wants; /* regions whose memory is to be mapped */
-	int unmapped; /* not 0: a region could not be mapped, and why; for the log */
+	int unmapped;          /* not 0: a region could not be mapped, and why; for the log */
 	bool asking;
 	uint8_t ask_key[SHM_ID_LEN];
 	bool msg_wanted, msg_unmappable;
@@ -164,17 +170,17 @@ struct sl_conn {
 	uint32_t next_msg_map;
 
 	struct sl_op_queue pending; /* one-sided, waiting for memory to be mapped */
-	bool moving;              /* somebody copies for the head of pending */
+	bool moving;                /* somebody copies for the head of pending */
 	struct sl_op_queue sends;
-	bool sending;             /* somebody copies for the head of sends */
-	struct sl_ring_buf dst;   /* the claimed receive, and how it is reached: */
-	struct shm_map *dst_map;  /* mapped, counted; else */
-	bool dst_cma;             /* by CMA; else by the ring's stream */
+	bool sending;            /* somebody copies for the head of sends */
+	struct sl_ring_buf dst;  /* the claimed receive, and how it is reached: */
+	struct shm_map *dst_map; /* mapped, counted; else */
+	bool dst_cma;            /* by CMA; else by the ring's stream */
 	uint64_t sent;
-	struct sl_op_queue recvs;   /* not announced yet */
+	struct sl_op_queue recvs; /* not announced yet */
 	struct sl_op *posted[SL_RING_POSTS];
 	uint32_t n_posted;
-	bool revoking; /* some of them are to end */
+	bool revoking;                /* some of them are to end */
 	struct sl_op_queue imm_sends; /* write_imm whose note has no room */
 	struct sl_op_queue imm_recvs;
 	struct sl_op_queue ended; /* by cancel(), for progress() to report */
@@ -197,8 +203,8 @@ struct sl_dom {
 	struct shm_card card; /* what every connection's card says, but id and secret */
 	int epfd, listener, kick;
 	int live_fd;
-	_Atomic uint64_t *live; /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
-	_Atomic uint32_t version;   /* of conns */
+	_Atomic uint64_t *live;   /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
+	_Atomic uint32_t version; /* of conns */
 	_Atomic uint32_t unsettled; /* connections in the making, memory asked for */
 	_Atomic uint32_t redials;   /* connections that have to dial again */
 	_Atomic bool armed;
@@ -218,8 +224,8 @@ struct sl_dom {
 	struct sl_conn **seen; /* the connections of version SEEN_VERSION, counted */
 	uint32_t n_seen, cap_seen, seen_version;
 	uint32_t calls;
-	uint32_t first; /* whose turn it is in SEEN */
-	int64_t looked_ns; /* coarse time of the last look at the sockets */
+	uint32_t first;             /* whose turn it is in SEEN */
+	int64_t looked_ns;          /* coarse time of the last look at the sockets */
 	int64_t ticked_ns, tick_ns; /* the last and the next look at the clock */
 	struct shm_stranger strangers[SHM_STRANGERS];
 	uint32_t next_stranger;
@@ -229,14 +235,12 @@ struct sl_dom {
 enum shm_source { SHM_SRC_LISTENER, SHM_SRC_KICK, SHM_SRC_STRANGER, SHM_SRC_CONN, SHM_SRC_PEER };
 
 /* shm_dom.c */
-enum { SHM_DOOR_CHARS = 64 };
-/* Write the name of the socket DOOR, not a string, into PATH of SHM_DOOR_CHARS; how many. */
-size_t sl_shm_door_name(const uint8_t door[SHM_ID_LEN], char *path);
 /* Have events of FD reported as from SRC; 0 or a negative errno. */
 int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index);
 /* Work for progress() came up in another thread; wakes it if it sleeps. */
 void sl_shm_kick(struct sl_dom *dom);
-/* Give CONN a place among the domain's connections, for progress() and hellos to find; or take it. */
+/* Give CONN a place among the domain's connections, for progress() and hellos to find; or take it.
+ */
 int sl_shm_conn_enter(struct sl_conn *conn);
 void sl_shm_conn_leave(struct sl_conn *conn);
 /* The connection with ID and SECRET, counted for the caller; NULL: there is none. */
@@ -244,29 +248,29 @@ struct sl_conn *sl_shm_conn_find(struct sl_dom *dom, const uint8_t id[SHM_ID_LEN
                                  const uint8_t secret[SHM_ID_LEN]);
 void sl_shm_conn_ref(struct sl_conn *conn);
 void sl_shm_conn_unref(struct sl_conn *conn);
+/* Let progress() see the connections that there are now. On no memory, those it knew. */
+void sl_shm_refresh(struct sl_dom *dom);
+
+/* shm_self.c */
+/* Fill in dom->card. -ENODEV: this process cannot tell. */
+int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err);
+
+/* shm_door.c */
+int sl_shm_open_door(struct sl_dom *dom, struct slime_error *err);
+void sl_shm_close_door(struct sl_dom *dom);
+void sl_shm_accept_strangers(struct sl_dom *dom);
+void sl_shm_stranger_event(struct sl_dom *dom, struct shm_stranger *s);
+/* Send away who has not said who he is; lowers *NEXT_NS to when the next one must go. */
+void sl_shm_expire_strangers(struct sl_dom *dom, int64_t now_ns, int64_t *next_ns);
+
+/* shm_peer.c */
 /* The process PID, watched for its end; NULL: no memory. */
 struct shm_peer *sl_shm_peer_get(struct sl_dom *dom, pid_t pid);
 void sl_shm_peer_put(struct sl_dom *dom, struct shm_peer *peer);
+/* It has ended: so have its connections, even if a child of it holds their sockets. */
+void sl_shm_peer_ended(struct sl_dom *dom, uint32_t id);
 
-/* shm_conn.c */
-int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
-                       struct slime_error *err);
-int sl_shm_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err);
-int sl_shm_connect(struct sl_conn *conn, const struct sl_blob *peer, struct slime_error *err);
-int sl_shm_conn_ready(struct sl_conn *conn, struct slime_error *err);
-void sl_shm_conn_close(struct sl_conn *conn);
-void sl_shm_conn_destroy(struct sl_conn *conn);
-void sl_shm_conn_name(struct sl_conn *conn, char *out, size_t cap);
-/* A stranger on FD said MSG with FDS. Takes them all if it returns true. */
-bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int fds[2]);
-/* The control socket has something. */
-void sl_shm_conn_event(struct sl_conn *conn);
-/* Try to dial again if that is due; lowers *NEXT_NS to when to call again. */
-void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
-/* The peer is gone (or bad): everything in flight ends with STATUS. */
-void sl_shm_fail_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock);
-/* Tell the peer that we are, and hear no more of it. */
-void sl_shm_shut_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+/* shm_sock.c */
 /* Send MSG with those of FDS that are not -1; NULL: none. 0 or a negative errno. */
 int sl_shm_say(int fd, const struct shm_msg *msg, const int fds[2]);
 /* Take a message: 1, 0: nothing there, negative errno. FDS are the caller's to close, or -1. */
@@ -274,6 +278,41 @@ int sl_shm_hear(int fd, struct shm_msg *out, int fds[2]);
 void sl_shm_close_fds(int fds[2]);
 /* SO_PEERCRED: may this user talk to us? */
 int sl_shm_check_user(int fd, pid_t *out_pid, struct slime_error *err);
+enum { SHM_DOOR_CHARS = 64 };
+/* Write the name of the socket DOOR, not a string, into PATH of SHM_DOOR_CHARS; how many. */
+size_t sl_shm_door_name(const uint8_t door[SHM_ID_LEN], char *path);
+/* A socket to the door of CARD. -EAGAIN: its backlog is full, try later. */
+int sl_shm_dial(const struct shm_card *card, pid_t *out_pid, struct slime_error *err);
+
+/* shm_hello.c */
+int sl_shm_connect(struct sl_conn *conn, const struct sl_blob *peer, struct slime_error *err);
+/* A stranger on FD said MSG with FDS. Takes them all if it returns true. */
+bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *msg, int fds[2]);
+/* The control socket brought MSG, or ended with RC, before the connection is open. */
+int sl_shm_shake_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
+    SL_REQUIRES(conn->lock);
+void sl_shm_lost_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->lock);
+/* This connection will not be, for the reason WHY; the peer is told if TELL. Returns the code. */
+int sl_shm_refuse_locked(struct sl_conn *conn, const struct slime_error *why, const char *tell)
+    SL_REQUIRES(conn->lock);
+/* Try to dial again if that is due; lowers *NEXT_NS to when to call again. */
+void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
+
+/* shm_conn.c */
+int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
+                       struct slime_error *err);
+int sl_shm_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct slime_error *err);
+int sl_shm_conn_ready(struct sl_conn *conn, struct slime_error *err);
+void sl_shm_conn_close(struct sl_conn *conn);
+void sl_shm_conn_destroy(struct sl_conn *conn);
+void sl_shm_conn_name(struct sl_conn *conn, char *out, size_t cap);
+/* The control socket has something. */
+void sl_shm_conn_event(struct sl_conn *conn);
+/* The peer is gone (or bad): everything in flight ends with STATUS. */
+void sl_shm_fail_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock);
+/* Tell the peer that we are, and hear no more of it; and close the socket, too. */
+void sl_shm_shut_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+void sl_shm_hang_up_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
 /* Ring the peer's bell if it sleeps and waits for BITS. */
 void sl_shm_ring_locked(struct sl_conn *conn, uint32_t bits) SL_REQUIRES(conn->lock);
 

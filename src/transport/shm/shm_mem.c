@@ -89,7 +89,8 @@ static void unmap(struct mem *m)
 	free(m);
 }
 
-/* Make a memfd of LEN bytes rounded up to pages, sealed, so that who maps it cannot be hurt by it. */
+/* Make a memfd of LEN bytes rounded up to pages, sealed, so that who maps it cannot be hurt by it.
+ */
 static int make_memfd(size_t len, unsigned flags, size_t *out_mapped)
 {
 	int fd = memfd_create("dlslime-mem", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
@@ -169,7 +170,8 @@ static int bind_node(struct mem *m, int numa, struct slime_error *err)
 	if (numa >= NODES_MAX || access(path, F_OK))
 		return sl_fail(err, -EINVAL, "there is no NUMA node %d here", numa);
 	mask[numa / BITS] = 1ul << numa % BITS;
-	if (syscall(SYS_mbind, m->pub.addr, m->mapped, MPOL_BIND, mask, (unsigned long)NODES_MAX, 0))
+	if (syscall(SYS_mbind, m->pub.addr, m->mapped, MPOL_BIND, mask, (unsigned long)NODES_MAX,
+	            0))
 		return sl_fail(err, -errno, "cannot bind memory to NUMA node %d: %s", numa,
 		               strerror(errno));
 	return 0;
@@ -180,10 +182,12 @@ static int lock_pages(struct mem *m, uint32_t flags, struct slime_error *err)
 	if (!(flags & SLIME_MEM_LOCK) || !mlock(m->pub.addr, m->mapped))
 		return 0;
 	if (errno == ENOMEM || errno == EPERM || errno == EAGAIN)
-		return sl_fail(err, -ENOMEM,
-		               "cannot lock %zu bytes of memory: over the limit that 'ulimit -l' shows",
-		               m->mapped);
-	return sl_fail(err, -errno, "cannot lock %zu bytes of memory: %s", m->mapped, strerror(errno));
+		return sl_fail(
+		    err, -ENOMEM,
+		    "cannot lock %zu bytes of memory: over the limit that 'ulimit -l' shows",
+		    m->mapped);
+	return sl_fail(err, -errno, "cannot lock %zu bytes of memory: %s", m->mapped,
+	               strerror(errno));
 }
 
 int sl_shm_mem_alloc(size_t len, uint32_t flags, int numa, void **out, struct slime_error *err)

@@ -146,7 +146,8 @@ static void fill_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock
 }
 
 /* Report the oldest send, and come back with the lock. */
-static void end_send_locked(struct sl_conn *conn, int status, uint64_t bytes) SL_REQUIRES(conn->lock)
+static void end_send_locked(struct sl_conn *conn, int status, uint64_t bytes)
+    SL_REQUIRES(conn->lock)
 {
 	struct sl_op *op = sl_op_pop(&conn->sends);
 

@@ -271,7 +271,8 @@ static int submit_message(struct sl_conn *conn, struct sl_op *op)
 	if (!rc)
 		sl_shm_message_locked(conn, op);
 	if (!rc && send)
-		sl_shm_conn_ref(conn); /* once OP is done, there may be no other reason for it to be */
+		sl_shm_conn_ref(
+		    conn); /* once OP is done, there may be no other reason for it to be */
 	sl_lock_drop(&conn->lock);
 	if (!rc && send) {
 		(void)sl_shm_pump_sends(conn, UINT64_MAX);
@@ -332,7 +333,8 @@ void sl_shm_cancel(struct sl_conn *conn, struct sl_op *op)
  * What progress does.
  */
 
-static void end_waiting_locked(struct sl_conn *conn, struct sl_op_queue *done) SL_REQUIRES(conn->lock)
+static void end_waiting_locked(struct sl_conn *conn, struct sl_op_queue *done)
+    SL_REQUIRES(conn->lock)
 {
 	struct sl_op *op;
 
@@ -455,12 +457,14 @@ static bool tick_locked(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns)
 		return false;
 	}
 	if (!conn->pinging)
-		conn->heard_ns = now_ns - every; /* the op may wait since just after the last tick */
+		conn->heard_ns =
+		    now_ns - every; /* the op may wait since just after the last tick */
 	else if (sl_ring_ponged(&conn->ring))
 		conn->heard_ns = conn->ping_ns;
 	else if (now_ns >= conn->heard_ns + timeout)
 		return true;
-	if (!conn->pinging || (conn->heard_ns == conn->ping_ns && now_ns >= conn->ping_ns + every)) {
+	if (!conn->pinging ||
+	    (conn->heard_ns == conn->ping_ns && now_ns >= conn->ping_ns + every)) {
 		conn->pinging = true;
 		conn->ping_ns = now_ns;
 		sl_ring_ping(&conn->ring);

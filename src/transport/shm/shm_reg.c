@@ -287,9 +287,10 @@ static int check_ticket(const struct sl_conn *conn, const struct shm_ticket *t,
 		               "the region belongs to process %u, the endpoint leads to process %u",
 		               t->proc.pid, conn->card.proc.pid);
 	if (!t->shared && !conn->cma_pid)
-		return sl_fail(err, -EACCES,
-		               "the region is not in memory of slime_mem_alloc(), and CMA is refused "
-		               "by the context or by the peer's");
+		return sl_fail(
+		    err, -EACCES,
+		    "the region is not in memory of slime_mem_alloc(), and CMA is refused "
+		    "by the context or by the peer's");
 	return 0;
 }
 

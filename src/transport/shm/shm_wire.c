@@ -110,9 +110,8 @@ int sl_shm_ticket_get(const struct sl_blob *blob, struct shm_ticket *out)
 	sl_wire_get(&w, t.key, SHM_ID_LEN);
 	t.live_slot = (uint32_t)sl_wire_get_uint(&w, 4);
 	t.live_number = sl_wire_get_uint(&w, 8);
-	if (w.bad || sl_wire_left(&w) || shared > 1 ||
-	    t.access & ~(uint32_t)SLIME_ACCESS_REMOTE || t.addr + t.len < t.addr ||
-	    t.off + t.len < t.off)
+	if (w.bad || sl_wire_left(&w) || shared > 1 || t.access & ~(uint32_t)SLIME_ACCESS_REMOTE ||
+	    t.addr + t.len < t.addr || t.off + t.len < t.off)
 		return -EPROTO;
 	*out = t;
 	return 0;

@@ -37,8 +37,8 @@ void check_deadline(int64_t until_ns, const char *what, int line)
 
 void side_open(struct side *s, uint32_t flags, bool shared, uint32_t peer_timeout_ms)
 {
-	const struct sl_dom_opts opts = {.flags = flags,
-	                                 .peer_timeout_ms = peer_timeout_ms ? peer_timeout_ms : 3000};
+	const struct sl_dom_opts opts = {
+	    .flags = flags, .peer_timeout_ms = peer_timeout_ms ? peer_timeout_ms : 3000};
 	const struct sl_conn_opts conn_opts = {.depth = 64};
 	struct sl_mem mem = {.len = SIDE_LEN, .kind = SLIME_MEM_HOST};
 	struct slime_error err = {0};

@@ -69,15 +69,15 @@ void pair_import(struct pair *p);
 void pair_map(struct pair *p);
 
 /* Turn until COND; fails the test when that takes too long. */
-#define PAIR_UNTIL(p, cond)                                                                        \
-	for (int64_t until_ = deadline(); !(cond);) {                                              \
-		(void)pair_turn(p);                                                                \
-		check_deadline(until_, #cond, __LINE__);                                           \
+#define PAIR_UNTIL(p, cond)                              \
+	for (int64_t until_ = deadline(); !(cond);) {    \
+		(void)pair_turn(p);                      \
+		check_deadline(until_, #cond, __LINE__); \
 	}
-#define SIDE_UNTIL(s, cond)                                                                        \
-	for (int64_t until_ = deadline(); !(cond);) {                                              \
-		(void)shm->progress((s)->dom, 64);                                                 \
-		check_deadline(until_, #cond, __LINE__);                                           \
+#define SIDE_UNTIL(s, cond)                              \
+	for (int64_t until_ = deadline(); !(cond);) {    \
+		(void)shm->progress((s)->dom, 64);       \
+		check_deadline(until_, #cond, __LINE__); \
 	}
 int64_t deadline(void);
 void check_deadline(int64_t until_ns, const char *what, int line);
@@ -95,10 +95,10 @@ struct sl_iov piece(const struct side *s, uint64_t off, uint64_t roff, uint64_t 
 /* As the endpoint asks an op to end. */
 void ask_stop(struct job *j, struct side *s, int status);
 
-#define assert_ended(j, want)                                                                      \
-	do {                                                                                       \
-		assert_int_equal(atomic_load(&(j)->done), 1);                                      \
-		assert_int_equal((j)->status, want);                                               \
+#define assert_ended(j, want)                                 \
+	do {                                                  \
+		assert_int_equal(atomic_load(&(j)->done), 1); \
+		assert_int_equal((j)->status, want);          \
 	} while (0)
 
 /* Open file descriptors and mappings of this process that are memfds, to find leaks. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "driver.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "driver.h"
 
 /* Each test runs over mapped memory and over CMA. */
 static const struct pair_opts mapped;
@@ -22,7 +22,8 @@ static struct pair *open_ready(const struct pair_opts *opts)
 
 static void sizes(const struct pair_opts *opts)
 {
-	static const uint64_t lens[] = {0, 1, 8, 4095, 4097, SHM_PIECE, SHM_PIECE + 1, SIDE_LEN - 64};
+	static const uint64_t lens[] = {
+	    0, 1, 8, 4095, 4097, SHM_PIECE, SHM_PIECE + 1, SIDE_LEN - 64};
 	struct pair *p = open_ready(opts);
 	static struct job j;
 

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "driver.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -10,12 +8,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "driver.h"
 
 static int knock_on(struct sl_dom *dom)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	socklen_t len = (socklen_t)(sizeof(sa.sun_family) +
-	                            sl_shm_door_name(dom->card.door, sa.sun_path));
+	socklen_t len =
+	    (socklen_t)(sizeof(sa.sun_family) + sl_shm_door_name(dom->card.door, sa.sun_path));
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	assert_true(fd >= 0);

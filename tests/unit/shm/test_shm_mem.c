@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/shm_mem.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -14,13 +12,15 @@
 
 #include <cmocka.h>
 
+#include "transport/shm_mem.h"
+
 /* The sanitizers' own mlock() does nothing. */
 #if defined(__has_feature)
 #define HAS(x) __has_feature(x)
 #else
 #define HAS(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS(address_sanitizer) ||      \
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS(address_sanitizer) || \
     HAS(thread_sanitizer)
 enum { MLOCK_WORKS = false };
 #else

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "driver.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -9,12 +7,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "driver.h"
 
 static const struct pair_opts shared;
 static const struct pair_opts malloced = {.malloced = true};
-static const struct pair_opts malloced_no_cma = {.malloced = true,
-                                                 .a_flags = SLIME_CTX_NO_CMA,
-                                                 .apart = true};
+static const struct pair_opts malloced_no_cma = {
+    .malloced = true, .a_flags = SLIME_CTX_NO_CMA, .apart = true};
 
 /* Connected, but without regions of the other, which messages do not need. */
 static struct pair *open_for(const struct pair_opts *opts)
@@ -48,7 +46,7 @@ static void exchange(struct pair *p, uint64_t len, unsigned seed, bool recv_firs
 
 static void sizes(const struct pair_opts *opts)
 {
-	static const uint64_t lens[] = {0,        1,    8,         SHM_EAGER,     SHM_EAGER + 1,
+	static const uint64_t lens[] = {0,     1,      8,         SHM_EAGER,     SHM_EAGER + 1,
 	                                40000, 100000, SHM_PIECE, SHM_PIECE + 1, SIDE_LEN - 100};
 	struct pair *p = open_for(opts);
 
@@ -89,9 +87,11 @@ static void order(const struct pair_opts *opts)
 		memset(p->a.mem + i * 20000L, i, len);
 		if (i % 2) { /* now sends wait, now receives */
 			assert_int_equal(start_send(&send[i], &p->a, (uint64_t)i * 20000, len), 0);
-			assert_int_equal(start_recv(&recv[i], &p->b, (uint64_t)i * 20000, 20000), 0);
+			assert_int_equal(start_recv(&recv[i], &p->b, (uint64_t)i * 20000, 20000),
+			                 0);
 		} else {
-			assert_int_equal(start_recv(&recv[i], &p->b, (uint64_t)i * 20000, 20000), 0);
+			assert_int_equal(start_recv(&recv[i], &p->b, (uint64_t)i * 20000, 20000),
+			                 0);
 			assert_int_equal(start_send(&send[i], &p->a, (uint64_t)i * 20000, len), 0);
 		}
 	}
@@ -314,7 +314,7 @@ static void noise_in_the_ring_ends_the_connection_at_worst(void **state)
 
 	(void)state;
 	for (int round = 0; round < 100; round++) {
-		struct pair *p = open_for(round % 3 == 0 ? &shared
+		struct pair *p = open_for(round % 3 == 0   ? &shared
 		                          : round % 3 == 1 ? &malloced
 		                                           : &malloced_no_cma);
 		uint32_t *words = (uint32_t *)p->b.conn->ring.map;
@@ -337,7 +337,8 @@ static void noise_in_the_ring_ends_the_connection_at_worst(void **state)
 		shm->conn_destroy(p->b.conn);
 		p->b.conn = NULL;
 		for (int i = 0; ok && i < 8; i++)
-			SIDE_UNTIL(&p->a, recv[i].done == 1 && imm[i].done == 1 && send[i].done == 1);
+			SIDE_UNTIL(&p->a,
+			           recv[i].done == 1 && imm[i].done == 1 && send[i].done == 1);
 		shm->rreg_free(p->b.rreg);
 		p->b.rreg = NULL;
 		pair_close(p);
@@ -374,8 +375,8 @@ static void many_threads_send_and_every_message_arrives_once(void **state)
 	assert_non_null(jobs);
 	for (int i = 0; i < THREADS; i++) {
 		senders[i] = (struct sender){.s = &p->a, .jobs = jobs + i * EACH};
-		assert_int_equal(
-		    pthread_create(&senders[i].thread, NULL, send_many, &senders[i]), 0);
+		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_many, &senders[i]),
+		                 0);
 	}
 	for (int i = 0; i < THREADS * EACH; i++) {
 		assert_int_equal(start_recv(&recv, &p->b, 0, 9000), 0);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "driver.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -8,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "driver.h"
 
 static void nothing_is_accepted_before_connect_and_after_close(void **state)
 {
@@ -176,9 +175,8 @@ static void wakes(struct side *sleeper, struct job *want)
 
 static void a_sleeper_is_woken_by_whatever_it_waits_for(void **state)
 {
-	struct pair *p = pair_open(&(struct pair_opts){.malloced = true,
-	                                               .a_flags = SLIME_CTX_NO_CMA,
-	                                               .apart = true});
+	struct pair *p = pair_open(
+	    &(struct pair_opts){.malloced = true, .a_flags = SLIME_CTX_NO_CMA, .apart = true});
 	static struct job j, k, extra;
 
 	(void)state;

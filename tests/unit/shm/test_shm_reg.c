@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "driver.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "driver.h"
 
 static void a_region_is_mapped_soon_and_used_by_cma_until_then(void **state)
 {
@@ -67,9 +67,8 @@ static void an_op_that_waits_for_a_mapping_can_be_cancelled(void **state)
 
 static void without_cma_other_memory_is_refused_with_a_sentence(void **state)
 {
-	struct pair *p = pair_open(&(struct pair_opts){.a_flags = SLIME_CTX_NO_CMA,
-	                                               .malloced = true,
-	                                               .apart = true});
+	struct pair *p = pair_open(
+	    &(struct pair_opts){.a_flags = SLIME_CTX_NO_CMA, .malloced = true, .apart = true});
 	struct slime_error err = {0};
 	struct sl_blob blob;
 

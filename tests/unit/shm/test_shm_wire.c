@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/shm/shm_wire.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +6,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "transport/shm/shm_wire.h"
 
 static const struct shm_card card = {
     .flags = SHM_NO_CMA,
@@ -130,7 +130,8 @@ static void each_message_comes_back_as_it_was(void **state)
 
 	(void)state;
 	for (int type = SHM_KNOCK; type <= SHM_BELL; type++) {
-		struct shm_msg msg = {.type = (enum shm_msg_type)type, .cma = true, .status = -EACCES};
+		struct shm_msg msg = {
+		    .type = (enum shm_msg_type)type, .cma = true, .status = -EACCES};
 		struct shm_msg got;
 		size_t len;
 

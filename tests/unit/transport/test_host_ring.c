@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "transport/host_ring.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +10,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "transport/host_ring.h"
 
 /* Both ends in this process, each with a mapping of its own. */
 struct pair {
@@ -386,10 +386,10 @@ static void nonsense_about_a_receive_is_a_protocol_error(void **state)
 		int status;
 		uint64_t bytes;
 	} bad[] = {
-	    {SL_RING_FILLED, 0, 9},           /* more than was asked for */
-	    {SL_RING_FILLED, 5, 0},           /* no errno */
-	    {SL_RING_FILLED, -ECANCELED, 0},  /* nobody asked to stop */
-	    {SL_RING_STREAMING, 0, 9},        /* too much */
+	    {SL_RING_FILLED, 0, 9},          /* more than was asked for */
+	    {SL_RING_FILLED, 5, 0},          /* no errno */
+	    {SL_RING_FILLED, -ECANCELED, 0}, /* nobody asked to stop */
+	    {SL_RING_STREAMING, 0, 9},       /* too much */
 	    {SL_RING_STREAMED, 0, UINT64_MAX},
 	};
 

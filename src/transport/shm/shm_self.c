@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who we are: what tells this host, this process and its namespaces from others. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "transport/shm/shm_impl.h"
+
+static int read_file(const char *path, char *buf, size_t cap)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, cap - 1);
+	(void)close(fd);
+	if (n <= 0)
+		return -EIO;
+	buf[n] = '\0';
+	return 0;
+}
+
+/* Field 22 of /proc/self/stat. The name in field 2 may hold anything, so count from its end. */
+static int read_start(uint64_t *out)
+{
+	char buf[1024];
+	char *p;
+
+	if (read_file("/proc/self/stat", buf, sizeof(buf)))
+		return -EIO;
+	p = strrchr(buf, ')');
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	if (!p)
+		return -EIO;
+	*out = strtoull(p, NULL, 10);
+	return 0;
+}
+
+/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" */
+static int read_boot(uint8_t out[SHM_ID_LEN])
+{
+	char buf[64];
+	size_t n = 0;
+
+	if (read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
+		return -EIO;
+	for (const char *p = buf; *p && n < SHM_ID_LEN; p += 2) {
+		unsigned byte;
+
+		while (*p == '-')
+			p++;
+		if (sscanf(p, "%2x", &byte) != 1)
+			break;
+		out[n++] = (uint8_t)byte;
+	}
+	return n == SHM_ID_LEN ? 0 : -EIO;
+}
+
+static uint64_t inode_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err)
+{
+	struct shm_card *card = &dom->card;
+
+	card->flags = dom->no_cma ? SHM_NO_CMA : 0;
+	card->uid = geteuid();
+	card->proc.pid = (uint32_t)getpid();
+	card->proc.pidns = inode_of("/proc/self/ns/pid");
+	card->netns = inode_of("/proc/thread-self/ns/net");
+	card->userns = inode_of("/proc/self/ns/user");
+	if (read_start(&card->proc.start) || read_boot(card->boot))
+		return sl_fail(
+		    err, -ENODEV,
+		    "cannot tell this host and process from others: /proc is not readable");
+	if (sl_random(card->door, sizeof(card->door)))
+		return sl_fail(err, -EIO, "no random numbers from the kernel");
+	return 0;
+}
