@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,12 +25,13 @@ static const char help[] =
     "  --timeout S        connect again for so long when the connection breaks (default 30)\n"
     "  --json             the result as one JSON object on one line\n";
 
-static volatile sig_atomic_t interrupted;
+/* Any thread of the process may be the one that takes the signal. */
+static _Atomic int interrupted;
 
 static void on_interrupt(int sig)
 {
 	(void)sig;
-	interrupted = 1;
+	atomic_store(&interrupted, 1);
 }
 
 /* The first one ends it in good order, the second one at once. */

@@ -120,7 +120,7 @@ static enum outcome housekeeping(struct get *g)
 	int64_t now = now_ns();
 
 	bar_show(&g->bar, g->done, g->id.size);
-	if (*g->o->interrupted)
+	if (atomic_load(g->o->interrupted))
 		return interrupted(g);
 	if (now - g->heard_ns < second / 4 && now - g->spoke_ns < second)
 		return COMPLETE;
@@ -416,7 +416,7 @@ static enum outcome compare(struct get *g)
 	bar_begin(&g->bar, "checking", g->o->ticket.name, g->done);
 	do {
 		rc = chan_recv(&g->chan, &m, silence_ns, g->err);
-		if (*g->o->interrupted)
+		if (atomic_load(g->o->interrupted))
 			return interrupted(g);
 		if (rc == 0 && send_plain(g, SHARE_ALIVE) < 0)
 			return BROKEN;
@@ -479,7 +479,7 @@ static int attempts(struct get *g)
 		bar_clear(&g->bar);
 		if (out == COMPLETE)
 			return 0;
-		if (*g->o->interrupted)
+		if (atomic_load(g->o->interrupted))
 			out = interrupted(g);
 		if (out == HOPELESS)
 			return -1;

@@ -3,7 +3,7 @@
 #ifndef DLSLIME_GET_FILE_H
 #define DLSLIME_GET_FILE_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include "address.h"
 #include "part_file.h"
@@ -12,7 +12,7 @@ struct get_opts {
 	struct ticket ticket;
 	const char *transport; /* NULL: the best */
 	int64_t timeout_ns;    /* how long to try again without any byte more */
-	const volatile sig_atomic_t *interrupted;
+	const _Atomic int *interrupted;
 };
 
 struct get_result {

@@ -145,10 +145,8 @@ static void become_connected(slime_ep *ep, struct sl_cand *c)
 	memcpy(ep->conn, c->conn, sizeof(ep->conn));
 	ep->tr->conn_name(ep->conn[0], ep->device_name, sizeof(ep->device_name));
 	(void)snprintf(ep->peer_name, sizeof(ep->peer_name), "%s:%u", ep->peer.host, ep->peer.pid);
-	if (ep->because[0] == '\0')
-		say(ep, "%s: it was asked for, or is the best there is", ep->tr->name);
-	else
-		say(ep, "%s: the best that both sides can use", ep->tr->name);
+	say(ep, "%s: %s", ep->tr->name,
+	    ep->forced ? "it was asked for" : "the best that both sides can use");
 	free(ep->peer_desc);
 	ep->peer_desc = NULL;
 	atomic_store(&ep->state, SL_EP_CONNECTED);

@@ -147,6 +147,7 @@ int slime_ep_create(slime_ctx *ctx, const struct slime_ep_opts *opts, slime_ep *
 	ep->ctx = ctx;
 	ep->depth = opts && opts->depth ? opts->depth : DEPTH_DEFAULT;
 	ep->lanes_wanted = opts ? opts->lanes : 0;
+	ep->forced = opts && opts->transport;
 	atomic_init(&ep->refs, 1);
 	atomic_init(&ep->state, SL_EP_NEW);
 	sl_lock_init(&ep->lock);
@@ -293,5 +294,8 @@ void slime_ep_destroy(slime_ep *ep)
 	atomic_fetch_or(&ep->count, SL_EP_DESTROYING);
 	if (!is_idle(ep))
 		(void)sl_drive(ep->ctx, &idle, SL_NEVER);
+	/* who made the last op idle may still be telling its waiter; he drives */
+	sl_progress_enter(ep->ctx);
+	sl_progress_exit(ep->ctx);
 	sl_ep_unref(ep);
 }

@@ -64,6 +64,7 @@ struct sl_engine {
 	_Atomic int64_t driver_until, lib_until; /* when a sleeper wakes by itself; 0: awake */
 	_Atomic int64_t next_scan;               /* when the first deadline passes */
 	_Atomic int64_t no_spin_until;           /* a core is contended: sleep at once until then */
+	_Atomic int64_t no_spin_ns;              /* for how long, when it is found so again */
 	pthread_t thread;
 	bool has_thread;
 };
@@ -173,8 +174,9 @@ struct sl_cand {
 #define SL_EP_INFLIGHT   UINT64_C(0x0fffffff)
 #define SL_EP_HELD       (UINT64_C(1) << 30) /* submissions must queue at the gate */
 #define SL_EP_DESTROYING (UINT64_C(1) << 31)
-#define SL_EP_ACTIVE     (UINT64_C(1) << 32) /* one op that the transport has and that is no receive \
-	                                      */
+#define SL_EP_ACTIVE                                                                \
+	(UINT64_C(1) << 32) /* one op that the transport has and that is no receive \
+	                     */
 
 struct slime_ep {
 	slime_ctx *ctx;
@@ -199,7 +201,8 @@ struct slime_ep {
 	struct sl_lock lock; /* candidates, connecting, close */
 	struct sl_cand cand[SL_CANDS_MAX];
 	uint32_t ncands, trying;
-	bool told; /* a connect() has returned 0 */
+	bool told;   /* a connect() has returned 0 */
+	bool forced; /* the user named the transport */
 	uint32_t lanes_wanted;
 	struct slime_desc *peer_desc; /* while connecting */
 	struct slime_error failure;

@@ -37,9 +37,14 @@
 
 static const int64_t watch_ns = SL_NS_PER_MS;
 static const int64_t long_yield_ns = 30 * SL_NS_PER_US;
-static const int64_t no_spin_ns = 5 * SL_NS_PER_MS;
+static const int64_t no_spin_min_ns = 5 * SL_NS_PER_MS;
+static const int64_t no_spin_max_ns = 640 * SL_NS_PER_MS;
 
-enum { BUDGET = 64 };
+enum {
+	BUDGET = 64,
+	YIELD_EVERY = 8, /* polls */
+	CALM_AFTER = 16, /* short yields in a row */
+};
 
 static void ring(int fd)
 {
@@ -261,20 +266,34 @@ static void spin_start(slime_ctx *ctx, struct spin *s, int64_t now)
 	s->until = is_contended(ctx, now) ? 0 : now + ctx->spin_ns;
 }
 
+/* Each time that the core is found contended again, twice as long: a yield to others may cost 4 ms.
+ */
+static void give_up_spinning(slime_ctx *ctx, int64_t now)
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t ns = atomic_load_explicit(&e->no_spin_ns, memory_order_relaxed);
+
+	atomic_store_explicit(&e->no_spin_until, now + ns, memory_order_relaxed);
+	if (ns < no_spin_max_ns)
+		atomic_store_explicit(&e->no_spin_ns, 2 * ns, memory_order_relaxed);
+}
+
 static bool spin_more(slime_ctx *ctx, struct spin *s, int64_t now)
 {
 	int64_t took;
 
 	if (now >= s->until)
 		return false;
-	if (++s->n % 8)
+	if (++s->n % YIELD_EVERY)
 		return true;
 	(void)sched_yield();
 	took = sl_clock_ns() - now;
 	if (took > long_yield_ns) {
-		atomic_store_explicit(&ctx->engine.no_spin_until, now + took + no_spin_ns,
-		                      memory_order_relaxed);
+		give_up_spinning(ctx, now + took);
 		s->until = 0;
+	} else if (s->n == CALM_AFTER * YIELD_EVERY) {
+		atomic_store_explicit(&ctx->engine.no_spin_ns, no_spin_min_ns,
+		                      memory_order_relaxed);
 	}
 	return true;
 }
@@ -513,6 +532,7 @@ int sl_engine_start(slime_ctx *ctx, struct slime_error *err)
 
 	sl_lock_init(&e->lock);
 	atomic_store(&e->next_scan, SL_NEVER);
+	atomic_store(&e->no_spin_ns, no_spin_min_ns);
 	e->doms_epfd = epoll_create1(EPOLL_CLOEXEC);
 	e->lib_epfd = epoll_create1(EPOLL_CLOEXEC);
 	e->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -220,8 +220,13 @@ int sl_ring_take(struct sl_ring *r, struct sl_ring_got *out)
 		case SL_RING_SKIPPED:
 			r->post_tail++;
 			break;
+		case SL_RING_FREE:
+		case SL_RING_POSTED:
+		case SL_RING_CLAIMED:
+		case SL_RING_REVOKED:
+			return 0;
 		default:
-			return state < 0 ? -EPROTO : 0;
+			return -EPROTO;
 		}
 	}
 	return 0;
@@ -367,6 +372,7 @@ bool sl_ring_has_fills(const struct sl_ring *r)
 	if (r->post_head == r->post_tail)
 		return false;
 	switch (state_of(r->mine, r->post_tail)) {
+	case SL_RING_FREE:
 	case SL_RING_POSTED:
 	case SL_RING_CLAIMED:
 	case SL_RING_REVOKED:

@@ -234,8 +234,8 @@ void peer_signal(struct peer *peer, int signal);
 /* Wait for OP of the near side, as pair_finish(). */
 int peer_finish(struct peer *peer, slime_op *op, struct slime_result *res);
 void peer_destroy(struct peer *peer);
-/* What other threads did before they sent something lies behind us: see tsan.c. */
-void tsan_catch_up(void);
+/* This thread's accesses to memory are not ThreadSanitizer's business: see tsan.c. */
+void tsan_blind(bool blind);
 /* The far end's main(); ARGV as peer_spawn() wrote it. */
 int peer_main(int argc, char **argv);
 

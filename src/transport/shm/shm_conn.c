@@ -119,6 +119,8 @@ static int handle_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd
 		return sl_shm_given_locked(conn, msg, fd);
 	case SHM_BELL:
 		return 0;
+	case SHM_REFUSE:
+		return -ECONNRESET; /* it could not take its last step */
 	default:
 		return -EPROTO;
 	}
