@@ -211,12 +211,13 @@ static unsigned long gather(const struct sl_op *op, const uint64_t *from, struct
 
 static int move_cma(const struct sl_conn *conn, const struct sl_op *op, uint64_t *at)
 {
+	const struct sl_iov *v = &op->iov[at[AT_IOV]];
 	struct iovec mine[RUNS_MAX], theirs[RUNS_MAX];
 	unsigned long n = gather(op, at, mine, theirs);
 	ssize_t done = cma(conn->cma_pid, op->code == SL_OP_READ, mine, theirs, n);
 
 	if (done < 0)
-		return meaning_of(errno, mine[0].iov_base);
+		return meaning_of(errno, v->addr + at[AT_RUN] * v->stride + at[AT_OFF]);
 	advance(op, at, (uint64_t)done);
 	return 0;
 }

@@ -107,7 +107,7 @@ static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out,
 	struct sl_dom *dom;
 	int rc;
 
-	if (opts->device && strcmp(opts->device, "shm"))
+	if (opts->device && strcmp(opts->device, "shm") != 0)
 		return sl_fail(err, -ENODEV, "shm has no device '%s'", opts->device);
 	dom = calloc(1, sizeof(*dom));
 	if (!dom)

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -105,17 +106,14 @@ static bool cma_wanted(const struct sl_conn *conn, const struct shm_msg *theirs)
 	return !conn->dom->no_cma && !(theirs->flags & SHM_NO_CMA);
 }
 
+/* -1: this kernel has no such thing. */
 static int ptrace_scope(void)
 {
-	FILE *f = fopen("/proc/sys/kernel/yama/ptrace_scope", "re");
-	int scope = -1;
+	char buf[16];
 
-	if (!f)
+	if (sl_shm_read_file("/proc/sys/kernel/yama/ptrace_scope", buf, sizeof(buf)))
 		return -1;
-	if (fscanf(f, "%d", &scope) != 1)
-		scope = -1;
-	(void)fclose(f);
-	return scope;
+	return (int)strtol(buf, NULL, 10);
 }
 
 /* What is known about a refused system call, as the rest of a sentence. */
@@ -439,7 +437,7 @@ static int check_card(const struct sl_conn *conn, const struct shm_card *card,
 {
 	const struct shm_card *mine = &conn->dom->card;
 
-	if (memcmp(card->boot, mine->boot, SHM_ID_LEN))
+	if (memcmp(card->boot, mine->boot, SHM_ID_LEN) != 0)
 		return sl_fail(err, -EHOSTUNREACH, "the peer is on another host");
 	if (card->netns != mine->netns)
 		return sl_fail(err, -EHOSTUNREACH, "the peer is in another network namespace");

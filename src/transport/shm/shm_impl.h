@@ -161,32 +161,29 @@ struct sl_conn {
 	struct shm_map *live; /* the peer's regions */
 
 	struct sl_rreg *wants; /* regions whose memory is to be mapped */
-	int unmapped;          /* not 0: a region could not be mapped, and why; for the log */
-	bool asking;
-	uint8_t ask_key[SHM_ID_LEN];
-	bool msg_wanted, msg_unmappable;
-	uint8_t msg_key[SHM_ID_LEN];
 	struct shm_map *msg_map[SHM_MSG_MAPS];
+	uint8_t ask_key[SHM_ID_LEN]; /* while ASKING the peer for it */
+	uint8_t msg_key[SHM_ID_LEN]; /* while MSG_WANTED */
 	uint32_t next_msg_map;
+	int unmapped; /* not 0: a region could not be mapped, and why; for the log */
+	bool asking, msg_wanted, msg_unmappable;
 
+	bool moving, sending;       /* somebody copies for the head of PENDING, of SENDS */
+	bool revoking;              /* some of POSTED are to end */
+	bool dst_cma;               /* see DST */
+	bool pinging;               /* PING_NS and HEARD_NS count */
 	struct sl_op_queue pending; /* one-sided, waiting for memory to be mapped */
-	bool moving;                /* somebody copies for the head of pending */
 	struct sl_op_queue sends;
-	bool sending;            /* somebody copies for the head of sends */
-	struct sl_ring_buf dst;  /* the claimed receive, and how it is reached: */
-	struct shm_map *dst_map; /* mapped, counted; else */
-	bool dst_cma;            /* by CMA; else by the ring's stream */
-	uint64_t sent;
+	struct sl_ring_buf dst;   /* the claimed receive, and how it is reached: */
+	struct shm_map *dst_map;  /* mapped, counted; else by CMA, or by the ring's stream */
+	uint64_t sent;            /* how much of it is done */
 	struct sl_op_queue recvs; /* not announced yet */
 	struct sl_op *posted[SL_RING_POSTS];
 	uint32_t n_posted;
-	bool revoking;                /* some of them are to end */
 	struct sl_op_queue imm_sends; /* write_imm whose note has no room */
 	struct sl_op_queue imm_recvs;
 	struct sl_op_queue ended; /* by cancel(), for progress() to report */
 	struct sl_imm_queue imms; /* that nobody asked for yet */
-
-	bool pinging;
 	int64_t ping_ns, heard_ns;
 };
 
@@ -252,6 +249,8 @@ void sl_shm_conn_unref(struct sl_conn *conn);
 void sl_shm_refresh(struct sl_dom *dom);
 
 /* shm_self.c */
+/* The beginning of a small file, as a string. 0 or a negative errno. */
+int sl_shm_read_file(const char *path, char *buf, size_t cap);
 /* Fill in dom->card. -ENODEV: this process cannot tell. */
 int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err);
 

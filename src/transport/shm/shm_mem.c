@@ -58,14 +58,14 @@ static int insert_locked(struct mem *m) SL_REQUIRES(lock)
 
 	if (n_mems == cap_mems) {
 		size_t cap = cap_mems ? 2 * cap_mems : 16;
-		struct mem **grown = realloc(table, cap * sizeof(*grown));
+		struct mem **grown = realloc(table, cap * sizeof(struct mem *));
 
 		if (!grown)
 			return -ENOMEM;
 		table = grown;
 		cap_mems = cap;
 	}
-	memmove(table + at + 1, table + at, (n_mems - at) * sizeof(*table));
+	memmove(table + at + 1, table + at, (n_mems - at) * sizeof(struct mem *));
 	table[at] = m;
 	n_mems++;
 	return 0;
@@ -74,7 +74,7 @@ static int insert_locked(struct mem *m) SL_REQUIRES(lock)
 static void remove_locked(size_t at) SL_REQUIRES(lock)
 {
 	n_mems--;
-	memmove(table + at, table + at + 1, (n_mems - at) * sizeof(*table));
+	memmove(table + at, table + at + 1, (n_mems - at) * sizeof(struct mem *));
 	if (!n_mems) {
 		free(table);
 		table = NULL;

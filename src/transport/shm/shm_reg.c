@@ -228,7 +228,8 @@ int sl_shm_given_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
 	struct shm_map *map = NULL;
 	int status = msg->status;
 
-	if (!conn->asking || memcmp(msg->key, conn->ask_key, SHM_ID_LEN) || (status == 0 && fd < 0))
+	if (!conn->asking || memcmp(msg->key, conn->ask_key, SHM_ID_LEN) != 0 ||
+	    (status == 0 && fd < 0))
 		return -EPROTO;
 	conn->asking = false;
 	atomic_fetch_sub_explicit(&conn->dom->unsettled, 1, memory_order_relaxed);
@@ -237,7 +238,7 @@ int sl_shm_given_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd)
 	while (*p) {
 		struct sl_rreg *rreg = *p;
 
-		if (memcmp(rreg->key, msg->key, SHM_ID_LEN)) {
+		if (memcmp(rreg->key, msg->key, SHM_ID_LEN) != 0) {
 			p = &rreg->next;
 			continue;
 		}

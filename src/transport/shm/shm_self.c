@@ -12,7 +12,7 @@
 #include "base/random.h"
 #include "transport/shm/shm_impl.h"
 
-static int read_file(const char *path, char *buf, size_t cap)
+int sl_shm_read_file(const char *path, char *buf, size_t cap)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
@@ -33,7 +33,7 @@ static int read_start(uint64_t *out)
 	char buf[1024];
 	char *p;
 
-	if (read_file("/proc/self/stat", buf, sizeof(buf)))
+	if (sl_shm_read_file("/proc/self/stat", buf, sizeof(buf)))
 		return -EIO;
 	p = strrchr(buf, ')');
 	for (int field = 2; p && field < 22; field++)
@@ -44,24 +44,31 @@ static int read_start(uint64_t *out)
 	return 0;
 }
 
+static int hex_of(char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? (int)(at - digits) : -1;
+}
+
 /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" */
 static int read_boot(uint8_t out[SHM_ID_LEN])
 {
 	char buf[64];
 	size_t n = 0;
 
-	if (read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
+	if (sl_shm_read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
 		return -EIO;
-	for (const char *p = buf; *p && n < SHM_ID_LEN; p += 2) {
-		unsigned byte;
+	for (const char *p = buf; *p && n < 2 * SHM_ID_LEN; p++) {
+		int hex = hex_of(*p);
 
-		while (*p == '-')
-			p++;
-		if (sscanf(p, "%2x", &byte) != 1)
-			break;
-		out[n++] = (uint8_t)byte;
+		if (hex < 0)
+			continue;
+		out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] << 4 | hex : hex);
+		n++;
 	}
-	return n == SHM_ID_LEN ? 0 : -EIO;
+	return n == 2 * SHM_ID_LEN ? 0 : -EIO;
 }
 
 static uint64_t inode_of(const char *path)

@@ -22,14 +22,14 @@
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS(address_sanitizer) || \
     HAS(thread_sanitizer)
-enum { MLOCK_WORKS = false };
+static volatile bool mlock_works = false;
 #else
-enum { MLOCK_WORKS = true };
+static volatile bool mlock_works = true;
 #endif
 
 static void needs_mlock(void)
 {
-	if (!MLOCK_WORKS) {
+	if (!mlock_works) {
 		print_message("mlock() does nothing under this sanitizer\n");
 		skip();
 	}
