@@ -55,12 +55,13 @@ static int hex_of(char c)
 /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" */
 static int read_boot(uint8_t out[SHM_ID_LEN])
 {
-	char buf[64];
+	const size_t digits = (size_t)2 * SHM_ID_LEN;
+	char buf[64] = "";
 	size_t n = 0;
 
 	if (sl_shm_read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
 		return -EIO;
-	for (const char *p = buf; *p && n < 2 * SHM_ID_LEN; p++) {
+	for (const char *p = buf; *p && n < digits; p++) {
 		int hex = hex_of(*p);
 
 		if (hex < 0)
@@ -68,7 +69,7 @@ static int read_boot(uint8_t out[SHM_ID_LEN])
 		out[n / 2] = (uint8_t)(n % 2 ? out[n / 2] << 4 | hex : hex);
 		n++;
 	}
-	return n == 2 * SHM_ID_LEN ? 0 : -EIO;
+	return n == digits ? 0 : -EIO;
 }
 
 static uint64_t inode_of(const char *path)
