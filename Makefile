@@ -10,7 +10,7 @@ export WERROR ?= ON
 ctest = ctest --progress --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
 .PHONY: all demo test check full bench format install clean help
-.PHONY: setup-build setup-test setup-full release debug asan tsan clang fuzz
+.PHONY: setup-build setup-bench setup-test setup-full release debug asan tsan clang fuzz
 
 all: release
 
@@ -43,7 +43,7 @@ full: setup-full test
 	@tools/build fuzz
 	@tools/fuzz $(FUZZ_SECONDS)
 
-bench: setup-build release
+bench: setup-bench release
 	@bench/run
 
 format:
@@ -56,7 +56,7 @@ install: release
 clean:
 	rm -rf build
 
-setup-build setup-test setup-full:
+setup-build setup-bench setup-test setup-full:
 	@tools/setup $(@:setup-%=%)
 
 help:
