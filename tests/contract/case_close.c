@@ -6,7 +6,8 @@
 
 #include "contract.h"
 
-/* One of each kind on S, reporting to CQ as user_data BASE + 0 .. 5; returns how many were taken. */
+/* One of each kind on S, reporting to CQ as user_data BASE + 0 .. 5; returns how many were taken.
+ */
 static int start_one_of_each(struct side *s, slime_cq *cq, uint64_t base, uint64_t len)
 {
 	struct slime_submit how = {.size = sizeof(how), .cq = cq, .user_data = base};

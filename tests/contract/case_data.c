@@ -190,7 +190,8 @@ static void empty_segments_in_a_batch_do_nothing(void)
 	pair_destroy(p);
 }
 
-/* A batch of segments of mixed sizes, so that transports that coalesce have something to get wrong. */
+/* A batch of segments of mixed sizes, so that transports that coalesce have something to get wrong.
+ */
 static void batches_of_mixed_sizes_arrive(void)
 {
 	enum { N = 300 };

@@ -380,7 +380,8 @@ static void cancelled_recv_leaves_memory_quiet(void)
 	cancel_leaves_memory_quiet(RECV);
 }
 
-/* B sleeps while all of a transfer is under way and is broken off by HOW's deadline, or cancelled. */
+/* B sleeps while all of a transfer is under way and is broken off by HOW's deadline, or cancelled.
+ */
 static void break_off_asleep(enum kind kind, const struct slime_submit *how, enum watch watch)
 {
 	struct pair *p = pair_create(&(struct pair_opts){.len = BIG, .b_manual = true});
@@ -489,8 +490,8 @@ const struct contract_case end_cases[] = {
     {"cancel_does_not_need_the_peer", cancel_does_not_need_the_peer, IN_MEMORY},
     {"deadline_does_not_need_the_peer", deadline_does_not_need_the_peer, IN_MEMORY},
     {"a_cancelled_write_does_not_come_later", a_cancelled_write_does_not_come_later, IN_MEMORY},
-    {"a_write_past_its_deadline_does_not_come_later",
-     a_write_past_its_deadline_does_not_come_later, IN_MEMORY},
+    {"a_write_past_its_deadline_does_not_come_later", a_write_past_its_deadline_does_not_come_later,
+     IN_MEMORY},
     {"the_endpoint_works_after_a_transfer_is_broken_off",
      the_endpoint_works_after_a_transfer_is_broken_off, IN_MEMORY},
     {"cancel_races_with_completion", cancel_races_with_completion, IN_ALL},

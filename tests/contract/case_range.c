@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tests/contract/case_range.c - what leaves a region or lacks the right is refused, and does nothing. */
+/* tests/contract/case_range.c - what leaves a region or lacks the right is refused, and does
+ * nothing. */
 #include <errno.h>
 #include <string.h>
 
@@ -39,12 +40,12 @@ static const struct bad bad[] = {
     {0, UINT64_MAX - 7, 8, 0, 0, 0},
     {0, 0, 8, 3, MIB / 2, 0}, /* the third run starts at the end */
     {0, 0, 8, 3, 0, MIB / 2},
-    {0, 0, 8, 2, UINT64_MAX, 0}, /* the second run starts at -1 */
+    {0, 0, 8, 2, UINT64_MAX, 0},     /* the second run starts at -1 */
     {8, 0, 8, 2, UINT64_MAX - 7, 0}, /* the second run wraps to 0 */
     {0, 8, 8, 2, 0, UINT64_MAX - 7},
     {0, 0, 8, 3, UINT64_C(1) << 63, 0}, /* 2 * stride wraps to 0 */
     {0, 0, 8, 3, 0, UINT64_C(1) << 63},
-    {0, 0, 8, UINT64_C(1) << 61, 64, 64}, /* count * stride wraps */
+    {0, 0, 8, UINT64_C(1) << 61, 64, 64},               /* count * stride wraps */
     {0, 0, UINT64_C(1) << 32, UINT64_C(1) << 32, 0, 0}, /* count * len wraps */
     {0, 0, 8, UINT64_MAX, 8, 8},
 };
@@ -79,8 +80,8 @@ static void segments_that_leave_their_region_are_refused(void)
 static void messages_that_leave_their_region_are_refused(void)
 {
 	static const struct bad spans[] = {
-	    {.off = MIB - 7, .len = 8},       {.off = MIB + 1, .len = 0},
-	    {.off = 0, .len = MIB + 1},       {.off = 8, .len = UINT64_MAX - 7},
+	    {.off = MIB - 7, .len = 8},        {.off = MIB + 1, .len = 0},
+	    {.off = 0, .len = MIB + 1},        {.off = 8, .len = UINT64_MAX - 7},
 	    {.off = UINT64_MAX - 7, .len = 8}, {.off = UINT64_MAX, .len = 1},
 	};
 	struct pair *p = pair_create(NULL);

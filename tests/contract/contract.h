@@ -128,8 +128,8 @@ struct pair_opts {
 	uint32_t depth; /* as in slime_ep_opts */
 	uint32_t lanes; /* 0: as the variant says */
 	uint32_t peer_timeout_ms;
-	bool b_manual;  /* B's context has no thread: see pair.b_asleep */
-	bool apart;     /* neither connect nor import */
+	bool b_manual; /* B's context has no thread: see pair.b_asleep */
+	bool apart;    /* neither connect nor import */
 };
 
 /* Make both ends as the variant says; CHECKs all the way. OPTS may be NULL. */

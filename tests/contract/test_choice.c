@@ -172,7 +172,8 @@ static void two_processes_without_cma_still_share_memory(void)
 	processes_use("shm", SLIME_CTX_NO_CMA, "shm");
 }
 
-/* Memory of malloc() is out of shm's reach without CMA: an error that says so, never a wrong byte. */
+/* Memory of malloc() is out of shm's reach without CMA: an error that says so, never a wrong byte.
+ */
 static void without_cma_plain_memory_is_refused_with_the_reason(void)
 {
 	struct slime_ctx_opts opts = {.size = sizeof(opts), .flags = SLIME_CTX_NO_CMA};

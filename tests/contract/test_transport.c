@@ -127,9 +127,9 @@ static void run_apart(const struct contract_case *c, enum variant v, const char 
 	if (WIFSIGNALED(status))
 		printf("%s ", strsignal(WTERMSIG(status)));
 	printf("%s %lld ms\n",
-	       status == 0                                                  ? "ok"
+	       status == 0                                                ? "ok"
 	       : WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED ? "skipped"
-	                                                                    : "FAILED",
+	                                                                  : "FAILED",
 	       (long long)((now_ns() - began) / NS_PER_MS));
 }
 

@@ -12,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* What must hold for every input. Not assert(), which a build may leave out. */
-#define MUST(cond)                                                                                 \
-	((cond) ? (void)0                                                                          \
+#define MUST(cond)        \
+	((cond) ? (void)0 \
 	        : (fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #cond), abort()))
 
 #endif

@@ -10,10 +10,9 @@
  *
  *	fill SEED                  ok
  *	check LEN SEED             ok, or wrong OFFSET
- *	run OP I LEN N             N transfers, one after the other, on endpoint I: end ERRNO NS BYTES
- *	loop OP I LEN              the same until one fails or the next line comes
- *	start OP I LEN             ok; the transfer goes on
- *	wait                       for the oldest started: end ERRNO NS BYTES
+ *	run OP I LEN N             N transfers, one after the other, on endpoint I: end ERRNO NS
+ *BYTES loop OP I LEN              the same until one fails or the next line comes start OP I LEN
+ *ok; the transfer goes on wait                       for the oldest started: end ERRNO NS BYTES
  *	stat                       rss_kib N fds N cpu_us N
  *	quit                       ok, and the end
  *
@@ -355,8 +354,7 @@ static bool answer(const char *line)
 int main(int argc, char **argv)
 {
 	if (argc != 6) {
-		(void)fprintf(stderr,
-		              "usage: ep_tool TRANSPORT COUNT LEN PEER_TIMEOUT_MS LANES\n");
+		(void)fprintf(stderr, "usage: ep_tool TRANSPORT COUNT LEN PEER_TIMEOUT_MS LANES\n");
 		return 2;
 	}
 	(void)setvbuf(stdin, NULL, _IONBF, 0); /* line_waits() must see what is there */

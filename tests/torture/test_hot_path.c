@@ -22,7 +22,8 @@ enum { SEGS = 16, WARM = 300, ROUNDS = 300 };
 static struct scenario s;
 
 enum what { WRITE, READ, WRITE_IMM, RECV_IMM, SEND, RECV, N_WHAT };
-static const char *const name_of[N_WHAT] = {"write", "read", "write_imm", "recv_imm", "send", "recv"};
+static const char *const name_of[N_WHAT] = {"write",    "read", "write_imm",
+                                            "recv_imm", "send", "recv"};
 
 static int submit(enum what what, slime_op **out)
 {
@@ -118,6 +119,22 @@ static void one_round(struct budget *b)
 	complete(&b[RECV], recv);
 }
 
+/*
+ * One lock each is the budget of a transfer of segments. A message or an immediate over
+ * shm is found in the ring by the one who waits, who takes the progress lock and the
+ * connection's; a send looks once more whether its receive has come meanwhile.
+ */
+static struct budget most(const char *transport, int what)
+{
+	struct budget one = {.submit_locks = 1, .complete_locks = 1};
+
+	if (!strcmp(transport, "shm") && (what == RECV || what == RECV_IMM || what == SEND))
+		one.complete_locks = 2;
+	if (!strcmp(transport, "shm") && what == SEND)
+		one.submit_locks = 3;
+	return one;
+}
+
 static void keeps_its_budget(const char *transport)
 {
 	struct budget warm[N_WHAT] = {{0}}, b[N_WHAT] = {{0}};
@@ -139,8 +156,8 @@ static void keeps_its_budget(const char *transport)
 	for (int i = 0; i < N_WHAT; i++) {
 		assert_int_equal(b[i].allocs, 0);
 		assert_int_equal(b[i].logs, 0);
-		assert_true(b[i].submit_locks <= 1);
-		assert_true(b[i].complete_locks <= 1);
+		assert_true(b[i].submit_locks <= most(transport, i).submit_locks);
+		assert_true(b[i].complete_locks <= most(transport, i).complete_locks);
 	}
 }
 

@@ -15,11 +15,12 @@
 
 enum { RUNS_MAX = 3000 };
 
-/* Errors that lack of memory or descriptors may show as: its own, and what the other side sees of it. */
+/* Errors that lack of memory or descriptors may show as: its own, and what the other side sees of
+ * it. */
 static int allowed(int rc)
 {
 	static const int ok[] = {
-	    0,           -ENOMEM,     -EMFILE,    -EAGAIN,    -ECONNRESET, -ECONNREFUSED,
+	    0,          -ENOMEM,     -EMFILE,   -EAGAIN,    -ECONNRESET, -ECONNREFUSED,
 	    -EREMOTEIO, -EOPNOTSUPP, -ENOTCONN, -ECANCELED,
 	};
 

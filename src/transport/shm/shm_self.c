@@ -32,9 +32,10 @@ static int read_start(uint64_t *out)
 {
 	char buf[1024];
 	char *p;
+	int rc = sl_shm_read_file("/proc/self/stat", buf, sizeof(buf));
 
-	if (sl_shm_read_file("/proc/self/stat", buf, sizeof(buf)))
-		return -EIO;
+	if (rc)
+		return rc;
 	p = strrchr(buf, ')');
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
@@ -58,9 +59,10 @@ static int read_boot(uint8_t out[SHM_ID_LEN])
 	const size_t digits = (size_t)2 * SHM_ID_LEN;
 	char buf[64] = "";
 	size_t n = 0;
+	int rc = sl_shm_read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf));
 
-	if (sl_shm_read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf)))
-		return -EIO;
+	if (rc)
+		return rc;
 	for (const char *p = buf; *p && n < digits; p++) {
 		int hex = hex_of(*p);
 
@@ -82,6 +84,8 @@ static uint64_t inode_of(const char *path)
 int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err)
 {
 	struct shm_card *card = &dom->card;
+	char buf[64];
+	int rc;
 
 	card->flags = dom->no_cma ? SHM_NO_CMA : 0;
 	card->uid = geteuid();
@@ -89,10 +93,13 @@ int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err)
 	card->proc.pidns = inode_of("/proc/self/ns/pid");
 	card->netns = inode_of("/proc/thread-self/ns/net");
 	card->userns = inode_of("/proc/self/ns/user");
-	if (read_start(&card->proc.start) || read_boot(card->boot))
-		return sl_fail(
-		    err, -ENODEV,
-		    "cannot tell this host and process from others: /proc is not readable");
+	rc = read_start(&card->proc.start);
+	if (!rc)
+		rc = read_boot(card->boot);
+	if (rc)
+		return sl_fail(err, rc == -EMFILE || rc == -ENFILE ? rc : -ENODEV,
+		               "cannot tell this host and process from others: reading /proc: %s",
+		               sl_error_name(rc, buf, sizeof(buf)));
 	if (sl_random(card->door, sizeof(card->door)))
 		return sl_fail(err, -EIO, "no random numbers from the kernel");
 	return 0;

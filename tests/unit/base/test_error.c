@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/error.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +7,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/error.h"
 
 static void fail_returns_the_code_and_writes_the_sentence(void **state)
 {

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/wire.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +6,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "base/wire.h"
 
 static void integers_are_little_endian(void **state)
 {

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device/devices.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +6,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "device/devices.h"
 
 static void host_is_always_there(void **state)
 {

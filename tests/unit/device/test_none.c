@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "device/devices.h"
-
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +6,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "device/devices.h"
 
 static void what_a_kind_cannot_do_says_so_and_writes_nothing(void **state)
 {
