@@ -8,18 +8,14 @@
  * name any address.
  */
 #include <errno.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <slime/slime.h>
 
 #include "endpoint/desc.h"
 #include "fuzz.h"
+#include "own_network.h"
 
 enum how {
 	FIX_SUM = 1 << 0,
@@ -38,24 +34,6 @@ static struct pair {
 	slime_ep *a, *b;
 	struct slime_desc b_desc;
 } pairs[3];
-
-/* A network with nothing but an own loopback. */
-static bool leave_network(void)
-{
-	struct ifreq ifr = {.ifr_flags = IFF_UP};
-	int fd;
-	bool up;
-
-	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
-		return false;
-	memcpy(ifr.ifr_name, "lo", 3);
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	up = ioctl(fd, SIOCSIFFLAGS, &ifr) == 0;
-	(void)close(fd);
-	return up;
-}
 
 static slime_ep *endpoint(const char *transport)
 {
@@ -91,7 +69,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	slime_log_set(NULL, NULL, SLIME_LOG_ERROR);
-	alone = leave_network();
+	alone = own_network();
 	if (!alone)
 		(void)fprintf(stderr, "no network of its own: tcp is left out\n");
 	MUST(slime_ctx_create(&opts, &ctx, NULL) == 0);

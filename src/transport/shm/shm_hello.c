@@ -235,8 +235,10 @@ static int call_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 static int map_live_locked(struct sl_conn *conn, int fd) SL_REQUIRES(conn->lock)
 {
 	struct slime_error why;
-	int rc = sl_shm_map_get(conn, conn->card.door, fd, PROT_READ, &conn->live);
+	int rc = -EMFILE; /* without room for a descriptor the kernel delivers none */
 
+	if (fd >= 0)
+		rc = sl_shm_map_get(conn, conn->card.door, fd, PROT_READ, &conn->live);
 	if (!rc && conn->live->len != SHM_LIVE_LEN)
 		rc = -EPROTO;
 	if (!rc)

@@ -175,7 +175,7 @@ struct sl_conn {
 	struct sl_op_queue pending; /* one-sided, waiting for memory to be mapped */
 	struct sl_op_queue sends;
 	struct sl_ring_buf dst;   /* the claimed receive, and how it is reached: */
-	struct shm_map *dst_map;  /* mapped, counted; else by CMA, or by the ring's stream */
+	struct shm_map *dst_map;  /* mapped, one of MSG_MAP; else by CMA, or by the ring's stream */
 	uint64_t sent;            /* how much of it is done */
 	struct sl_op_queue recvs; /* not announced yet */
 	struct sl_op *posted[SL_RING_POSTS];
@@ -378,8 +378,13 @@ void sl_shm_message_locked(struct sl_conn *conn, struct sl_op *op) SL_REQUIRES(c
 /* OP, if it is one of ours, is to end with STOP. */
 void sl_shm_unmessage_locked(struct sl_conn *conn, struct sl_op *op, int stop)
     SL_REQUIRES(conn->lock);
-/* Send what can be sent, about BUDGET bytes; how many ops ended. The caller counts CONN. */
-int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget);
+/*
+ * Send what can be sent, about BUDGET bytes. Ended ops go to DONE, which is
+ * reported on the way when a copy takes long. No more than once per op is the
+ * lock let go meanwhile.
+ */
+void sl_shm_pump_sends_locked(struct sl_conn *conn, uint64_t budget, struct sl_op_queue *done)
+    SL_REQUIRES(conn->lock);
 /* Receives that the peer has filled; announce more. 0 or -EPROTO. */
 int sl_shm_take_fills_locked(struct sl_conn *conn, struct sl_op_queue *done)
     SL_REQUIRES(conn->lock);

@@ -5,9 +5,9 @@
  * when it is short, the ring's stream, which the receiver empties), and says so.
  *
  * One thread at a time sends for a connection (SENDING); others queue behind.
- * It copies a piece without the lock, then looks whether the send is to end
- * (the receive goes back as if untouched), or the receive (the send goes on
- * with the next one).
+ * It copies a piece, without the lock if it is long, then looks whether the send
+ * is to end (the receive goes back as if untouched), or the receive (the send
+ * goes on with the next one).
  */
 #include <errno.h>
 #include <string.h>
@@ -113,7 +113,6 @@ static void unclaim_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	if (!conn->ring.claimed)
 		return;
 	sl_ring_unclaim(&conn->ring);
-	sl_shm_map_put(conn->dom, conn->dst_map);
 	conn->dst_map = NULL;
 	sl_shm_ring_locked(conn, SL_RING_NEWS);
 }
@@ -139,22 +138,15 @@ void sl_shm_unmessage_locked(struct sl_conn *conn, struct sl_op *op, int stop)
 static void fill_locked(struct sl_conn *conn, int status) SL_REQUIRES(conn->lock)
 {
 	sl_ring_fill(&conn->ring, status, conn->sent);
-	sl_shm_map_put(conn->dom, conn->dst_map);
 	conn->dst_map = NULL;
 	conn->sent = 0;
 	sl_shm_ring_locked(conn, SL_RING_NEWS);
 }
 
-/* Report the oldest send, and come back with the lock. */
-static void end_send_locked(struct sl_conn *conn, int status, uint64_t bytes)
-    SL_REQUIRES(conn->lock)
+static void end_send_locked(struct sl_conn *conn, int status, uint64_t bytes,
+                            struct sl_op_queue *done) SL_REQUIRES(conn->lock)
 {
-	struct sl_op *op = sl_op_pop(&conn->sends);
-
-	sl_shm_settle_locked(conn);
-	sl_lock_drop(&conn->lock);
-	sl_op_done(op, status, bytes, 0);
-	sl_lock_take(&conn->lock);
+	sl_shm_end(done, sl_op_pop(&conn->sends), status, bytes, 0);
 }
 
 /* Where will the claimed receive be written? */
@@ -169,59 +161,66 @@ static void choose_way_locked(struct sl_conn *conn, uint64_t len) SL_REQUIRES(co
 		map = sl_shm_msg_map_locked(conn, key);
 	if (map && (dst->off > map->len || dst->len > map->len - dst->off))
 		map = NULL;
-	if (map)
-		sl_shm_map_hold(conn->dom, map);
-	conn->dst_map = map;
+	conn->dst_map = map; /* stays among msg_map meanwhile */
 	conn->sent = 0;
 	conn->dst_cma = !map && conn->cma_pid && len > SHM_EAGER;
 }
 
-/* Copy one more piece of OP; how many bytes, or what went wrong. */
-static int64_t copy_locked(struct sl_conn *conn, const struct sl_op *op) SL_REQUIRES(conn->lock)
+/* Copy one more piece of OP; how many bytes, or what went wrong. Before it takes long, reports
+ * DONE. */
+static int64_t copy_locked(struct sl_conn *conn, const struct sl_op *op, struct sl_op_queue *done)
+    SL_REQUIRES(conn->lock)
 {
 	uint64_t left = op->iov->len - conn->sent;
 	uint64_t n = left < SHM_PIECE ? left : SHM_PIECE;
 	char *src = op->iov->addr + conn->sent;
-	int64_t done = (int64_t)n;
+	int64_t moved = (int64_t)n;
+	char *dst = NULL;
 
 	if (!conn->dst_map && !conn->dst_cma) {
-		done = sl_ring_stream(&conn->ring, src, n);
+		moved = sl_ring_stream(&conn->ring, src, n);
 		sl_shm_ring_locked(conn, SL_RING_NEWS);
-		return done;
+		return moved;
+	}
+	if (conn->dst_map)
+		dst = conn->dst_map->base + conn->dst.off + conn->sent;
+	if (dst && n <= SHM_EAGER) {
+		memcpy(dst, src, n);
+		return moved;
 	}
 	sl_lock_drop(&conn->lock);
-	if (conn->dst_map)
-		memcpy(conn->dst_map->base + conn->dst.off + conn->sent, src, n);
+	(void)sl_shm_complete(done);
+	if (dst)
+		memcpy(dst, src, n);
 	else
-		done = sl_shm_cma(conn->cma_pid, false, src, conn->dst.addr + conn->sent, n);
+		moved = sl_shm_cma(conn->cma_pid, false, src, conn->dst.addr + conn->sent, n);
 	sl_lock_take(&conn->lock);
-	return done;
+	return moved;
 }
 
-/* Have a receive to fill for OP: 1, or 0: there is none, or it was too short and OP has ended. */
-static int claim_locked(struct sl_conn *conn, const struct sl_op *op, int *n_ended)
+/* Have a receive to fill for OP. False: there is none, or it was too short and OP has ended. */
+static bool claim_locked(struct sl_conn *conn, const struct sl_op *op, struct sl_op_queue *done)
     SL_REQUIRES(conn->lock)
 {
 	if (conn->ring.claimed)
-		return 1;
+		return true;
 	if (!sl_ring_claim(&conn->ring, &conn->dst)) {
 		sl_shm_await_room_locked(conn);
-		return 0;
+		return false;
 	}
 	if (op->iov->len <= conn->dst.len) {
 		choose_way_locked(conn, op->iov->len);
-		return 1;
+		return true;
 	}
-	conn->dst_map = NULL;
 	conn->sent = 0;
 	fill_locked(conn, -EMSGSIZE);
-	end_send_locked(conn, -EMSGSIZE, 0);
-	(*n_ended)++;
-	return 0;
+	end_send_locked(conn, -EMSGSIZE, 0, done);
+	return false;
 }
 
 /* A piece did not go well. */
-static void copy_failed_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->lock)
+static void copy_failed_locked(struct sl_conn *conn, int rc, struct sl_op_queue *done)
+    SL_REQUIRES(conn->lock)
 {
 	if (rc == -EPROTO || rc == -ECONNRESET) {
 		sl_shm_fail_locked(conn, rc);
@@ -229,14 +228,14 @@ static void copy_failed_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->l
 	}
 	conn->sent = 0;
 	fill_locked(conn, -EREMOTEIO);
-	end_send_locked(conn, rc, 0);
+	end_send_locked(conn, rc, 0, done);
 }
 
 /* Go on with the oldest send. False: nothing more can be done now. */
-static bool step_locked(struct sl_conn *conn, uint64_t *budget, int *n_ended)
+static bool step_locked(struct sl_conn *conn, uint64_t *budget, struct sl_op_queue *done)
     SL_REQUIRES(conn->lock)
 {
-	struct sl_op *op = conn->sends.head;
+	const struct sl_op *op = conn->sends.head;
 	int stop = sl_op_stop(op);
 	uint64_t len = op->iov->len;
 	int64_t n;
@@ -245,26 +244,24 @@ static bool step_locked(struct sl_conn *conn, uint64_t *budget, int *n_ended)
 		stop = atomic_load_explicit(&conn->halt, memory_order_relaxed);
 	if (stop) {
 		unclaim_locked(conn);
-		end_send_locked(conn, stop, 0);
-		(*n_ended)++;
+		end_send_locked(conn, stop, 0, done);
 		return true;
 	}
-	if (!claim_locked(conn, op, n_ended))
+	if (!claim_locked(conn, op, done))
 		return conn->sends.head != op;
 	if (sl_ring_stopped(&conn->ring)) {
 		fill_locked(conn, -ECANCELED);
 		return true;
 	}
-	n = conn->sent < len ? copy_locked(conn, op) : 0;
+	n = conn->sent < len ? copy_locked(conn, op, done) : 0;
 	if (n < 0) {
-		copy_failed_locked(conn, (int)n);
+		copy_failed_locked(conn, (int)n, done);
 		return true;
 	}
 	conn->sent += (uint64_t)n;
 	if (conn->sent == len) {
 		fill_locked(conn, 0);
-		end_send_locked(conn, 0, len);
-		(*n_ended)++;
+		end_send_locked(conn, 0, len, done);
 		return true;
 	}
 	*budget -= (uint64_t)n < *budget ? (uint64_t)n : *budget;
@@ -273,24 +270,15 @@ static bool step_locked(struct sl_conn *conn, uint64_t *budget, int *n_ended)
 	return n && *budget;
 }
 
-int sl_shm_pump_sends(struct sl_conn *conn, uint64_t budget)
+void sl_shm_pump_sends_locked(struct sl_conn *conn, uint64_t budget, struct sl_op_queue *done)
 {
-	bool halted;
-	int n = 0;
-
-	sl_lock_take(&conn->lock);
-	if (conn->sending || !conn->sends.head) {
-		sl_lock_drop(&conn->lock);
-		return 0;
-	}
+	if (conn->sending || !conn->sends.head)
+		return;
 	conn->sending = true;
-	while (conn->sends.head && step_locked(conn, &budget, &n))
+	while (conn->sends.head && step_locked(conn, &budget, done))
 		;
 	conn->sending = false;
-	halted = atomic_load_explicit(&conn->halt, memory_order_relaxed) && conn->fd >= 0;
 	sl_shm_settle_locked(conn);
-	if (halted)
+	if (atomic_load_explicit(&conn->halt, memory_order_relaxed))
 		sl_shm_kick(conn->dom);
-	sl_lock_drop(&conn->lock);
-	return n;
 }

@@ -263,6 +263,7 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op)
 
 static int submit_message(struct sl_conn *conn, struct sl_op *op)
 {
+	struct sl_op_queue done = {0};
 	bool send = op->code == SL_OP_SEND;
 	int rc;
 
@@ -271,13 +272,9 @@ static int submit_message(struct sl_conn *conn, struct sl_op *op)
 	if (!rc)
 		sl_shm_message_locked(conn, op);
 	if (!rc && send)
-		sl_shm_conn_ref(
-		    conn); /* once OP is done, there may be no other reason for it to be */
+		sl_shm_pump_sends_locked(conn, UINT64_MAX, &done);
 	sl_lock_drop(&conn->lock);
-	if (!rc && send) {
-		(void)sl_shm_pump_sends(conn, UINT64_MAX);
-		sl_shm_conn_unref(conn);
-	}
+	(void)sl_shm_complete(&done);
 	return rc;
 }
 
@@ -386,14 +383,15 @@ int sl_shm_poll(struct sl_conn *conn)
 
 	sl_lock_take(&conn->lock);
 	collect_locked(conn, &done);
-	more = conn->sends.head || conn->pending.head;
+	sl_shm_pump_sends_locked(conn, SHM_TURN, &done);
+	more = conn->pending.head;
 	closing = conn->closed && !conn->shut;
 	sl_shm_settle_locked(conn);
 	sl_lock_drop(&conn->lock);
 
 	n = sl_shm_complete(&done);
 	if (more)
-		n += sl_shm_pump_sends(conn, SHM_TURN) + pump_pending(conn);
+		n += pump_pending(conn);
 	if (closing) {
 		/* the peer may know once nothing of ours touches its memory any more */
 		sl_lock_take(&conn->lock);

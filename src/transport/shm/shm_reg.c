@@ -205,6 +205,8 @@ static void keep_msg_map_locked(struct sl_conn *conn, struct shm_map *map) SL_RE
 {
 	struct shm_map **place = &conn->msg_map[conn->next_msg_map++ % SHM_MSG_MAPS];
 
+	if (*place && *place == conn->dst_map) /* somebody copies there */
+		place = &conn->msg_map[conn->next_msg_map++ % SHM_MSG_MAPS];
 	sl_shm_map_put(conn->dom, *place);
 	*place = map;
 }
