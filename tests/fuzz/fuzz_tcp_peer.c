@@ -42,6 +42,7 @@ struct far {
 	struct tcp_name me, near;
 	struct tcp_piece region; /* of the near end, with its key */
 	int ask, answer;
+	bool greeted;
 };
 
 /* The near end. */
@@ -169,24 +170,43 @@ static void dial(struct far *far, uint16_t port)
 	MUST(send(far->ask, bytes, sizeof(bytes), MSG_NOSIGNAL) == TCP_HELLO_LEN);
 }
 
-/* Take the near end's call, if it is there; leftovers of earlier scripts are hung up on. */
+/* With a reset, so that the ports of many scripts are free again at once. */
+static void hang_up(int fd)
+{
+	struct linger now = {.l_onoff = 1};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)close(fd);
+}
+
+/*
+ * Take the near end's call, if it is there, and answer its hello, if that is
+ * there: it comes only when the near end, in this same thread, is moved along.
+ * Leftovers of earlier scripts are hung up on.
+ */
 static void pick_up(struct far *far)
 {
 	struct tcp_answer answer = {0};
 	uint8_t bytes[TCP_ANSWER_LEN];
 	struct tcp_hello hello;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	ssize_t n;
 
-	if (fd < 0)
+	if (far->answer < 0)
+		far->answer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (far->answer < 0)
 		return;
-	if (recv(fd, bytes, TCP_HELLO_LEN, MSG_WAITALL) != TCP_HELLO_LEN ||
-	    sl_tcp_get_hello(bytes, &hello) || memcmp(&hello.from.secret, far->near.secret, 16)) {
-		(void)close(fd);
+	n = recv(far->answer, bytes, TCP_HELLO_LEN, MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n != TCP_HELLO_LEN || sl_tcp_get_hello(bytes, &hello) ||
+	    memcmp(&hello.from.secret, far->near.secret, 16)) {
+		hang_up(far->answer);
+		far->answer = -1;
 		return;
 	}
 	sl_tcp_put_answer(bytes, &answer);
-	MUST(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) == TCP_ANSWER_LEN);
-	far->answer = fd;
+	MUST(send(far->answer, bytes, sizeof(bytes), MSG_NOSIGNAL) == TCP_ANSWER_LEN);
+	far->greeted = true;
 }
 
 static void meet(struct near *near, struct far *far)
@@ -194,6 +214,7 @@ static void meet(struct near *near, struct far *far)
 	struct slime_desc desc;
 	uint16_t port = 0;
 	uint64_t host;
+	struct slime_error err = {0};
 	int rc = -ETIMEDOUT;
 
 	MUST(slime_ep_export(near->ep, &desc, NULL) == 0);
@@ -202,10 +223,13 @@ static void meet(struct near *near, struct far *far)
 	describe_far(far, host);
 	dial(far, port);
 	for (int i = 0; i < 100000 && rc == -ETIMEDOUT; i++) {
-		rc = slime_ep_connect(near->ep, &far->desc, 0, NULL);
-		if (far->answer < 0)
+		rc = slime_ep_connect(near->ep, &far->desc, 0, &err);
+		(void)slime_ctx_progress(ctx);
+		if (!far->greeted)
 			pick_up(far);
 	}
+	if (rc)
+		(void)fprintf(stderr, "%s\n", err.text);
 	MUST(rc == 0);
 }
 
@@ -365,8 +389,8 @@ static void play(struct script *s, struct near *near, struct far *far)
 
 static void end(struct near *near, struct far *far)
 {
-	(void)close(far->ask);
-	(void)close(far->answer);
+	hang_up(far->ask);
+	hang_up(far->answer);
 	slime_rmr_release(near->rmr);
 	slime_ep_destroy(near->ep);
 	for (unsigned i = 0; i < near->nops; i++) {

@@ -121,18 +121,15 @@ static void one_round(struct budget *b)
 }
 
 /*
- * One lock each is the budget of a transfer of segments. A message or an immediate over
- * shm is found in the ring by the one who waits, who takes the progress lock and the
- * connection's; a send looks once more whether its receive has come meanwhile.
+ * One lock each is the budget. What is received over shm is found in the ring by the one
+ * who waits, who takes the progress lock and the connection's.
  */
 static struct budget most(const char *transport, int what)
 {
 	struct budget one = {.submit_locks = 1, .complete_locks = 1};
 
-	if (!strcmp(transport, "shm") && (what == RECV || what == RECV_IMM || what == SEND))
+	if (!strcmp(transport, "shm") && (what == RECV || what == RECV_IMM))
 		one.complete_locks = 2;
-	if (!strcmp(transport, "shm") && what == SEND)
-		one.submit_locks = 3;
 	return one;
 }
 
