@@ -194,15 +194,17 @@ static void every_transfer_of_many_threads_ends_exactly_once(void)
 struct stopper {
 	struct pair *pair;
 	_Atomic int accepted, ended;
+	_Atomic unsigned threads; /* each writes a place of its own */
 };
 
 static void *submit_until_closed(void *arg)
 {
 	struct stopper *s = arg;
+	uint64_t off = atomic_fetch_add(&s->threads, 1) * UINT64_C(4096);
 	int rc;
 
 	do {
-		struct slime_seg seg = seg_of(&s->pair->a, 0, 0, 4096);
+		struct slime_seg seg = seg_of(&s->pair->a, off, off, 4096);
 		slime_op *op = NULL;
 
 		rc = slime_ep_write(s->pair->a.ep, &seg, 1, NULL, &op);

@@ -303,13 +303,14 @@ static int do_todo(struct sl_dom *dom)
 	atomic_store(&dom->work, false);
 	list = dom->todo;
 	dom->todo = NULL;
-	for (struct sl_conn *c = list; c; c = c->next_todo)
-		c->in_todo = false;
 	sl_lock_drop(&dom->lock);
 	while (list) {
 		struct sl_conn *c = list;
 
+		sl_lock_take(&dom->lock);
 		list = c->next_todo;
+		c->in_todo = false; /* from here on it may be put in again */
+		sl_lock_drop(&dom->lock);
 		sl_tcp_conn_todo(c);
 		n++;
 	}
