@@ -58,6 +58,9 @@ static void undefined_flags_are_refused(void)
 	CHECK_RC(slime_mem_alloc(p->a.ctx, 8, &mem_opts, &mem, &test_err), -EINVAL);
 	CHECK_RC(slime_ep_write(p->a.ep, &seg, 1, &how, &op), -EINVAL);
 	CHECK_RC(slime_ep_recv_imm(p->a.ep, &how, &op), -EINVAL);
+	how.flags = SLIME_SUBMIT_FENCE; /* receives know no fences */
+	CHECK_RC(slime_ep_recv_imm(p->a.ep, &how, &op), -EINVAL);
+	CHECK_RC(slime_ep_recv(p->a.ep, &(struct slime_span){p->a.mr, 0, 8}, &how, &op), -EINVAL);
 	CHECK(!ctx && !ep && !mr && !op && !mem);
 	pair_destroy(p);
 }
