@@ -147,23 +147,6 @@ static void show_doms_locked(struct sl_engine *e, bool show)
 	(void)epoll_ctl(e->lib_epfd, EPOLL_CTL_MOD, e->doms_epfd, &ev);
 }
 
-static void hand_over_locked(slime_ctx *ctx)
-{
-	struct sl_engine *e = &ctx->engine;
-	int64_t wake = SL_NEVER;
-
-	if (!e->has_thread) {
-		atomic_fetch_add(&e->event, 1); /* another waiter must drive now */
-		sl_futex_wake(&e->event, 1);
-		return;
-	}
-	if (arm_locked(ctx, &wake))
-		wake = 0;
-	show_doms_locked(e, true);
-	if (wake < atomic_load(&e->lib_until))
-		sl_kick(ctx);
-}
-
 /* The lock is not held any more. */
 
 static bool take_over(slime_ctx *ctx) SL_UNCHECKED
@@ -177,10 +160,28 @@ static bool take_over(slime_ctx *ctx) SL_UNCHECKED
 	return true;
 }
 
+/*
+ * Stop driving. Who is to drive next is told after the lock is free: had he found it
+ * taken just before, he would go to sleep, and what he was told earlier be lost.
+ */
 static void leave(slime_ctx *ctx) SL_UNCHECKED
 {
-	hand_over_locked(ctx);
-	sl_lock_drop(&ctx->engine.lock);
+	struct sl_engine *e = &ctx->engine;
+	int64_t wake = SL_NEVER;
+
+	if (e->has_thread) {
+		if (arm_locked(ctx, &wake))
+			wake = 0;
+		show_doms_locked(e, true);
+	}
+	sl_lock_drop(&e->lock);
+	if (e->has_thread) {
+		if (wake < atomic_load(&e->lib_until))
+			sl_kick(ctx);
+	} else {
+		atomic_fetch_add(&e->event, 1); /* another waiter must drive now */
+		sl_futex_wake(&e->event, 1);
+	}
 }
 
 void sl_progress_enter(slime_ctx *ctx) SL_UNCHECKED
