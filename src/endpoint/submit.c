@@ -105,6 +105,23 @@ static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, sl
 	return rc;
 }
 
+/* An op for what the user asks, checked but for its segments, and counted in flight. */
+static int begin(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how, slime_op **out,
+                 slime_op **op)
+{
+	int rc = check_how(ep, code, how, out);
+
+	if (!rc)
+		rc = reserve(ep, how->cq);
+	if (rc)
+		return rc;
+	*op = sl_op_get(ep, code);
+	if (*op)
+		return 0;
+	unreserve(ep, how->cq);
+	return -ENOMEM;
+}
+
 static int submit(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs, size_t n,
                   uint32_t imm, const struct slime_submit *how, slime_op **out)
 {
@@ -115,16 +132,9 @@ static int submit(slime_ep *ep, enum sl_opcode code, const struct slime_seg *seg
 		return -EINVAL;
 	if (!how)
 		how = &plain;
-	rc = check_how(ep, code, how, out);
-	if (!rc)
-		rc = reserve(ep, how->cq);
+	rc = begin(ep, code, how, out, &op);
 	if (rc)
 		return rc;
-	op = sl_op_get(ep, code);
-	if (!op) {
-		unreserve(ep, how->cq);
-		return -ENOMEM;
-	}
 	op->base.imm = imm;
 	rc = plan_op(ep, op, segs, n);
 	if (rc) {
@@ -143,16 +153,9 @@ int sl_submit_xfer(slime_xfer *xfer, const struct slime_submit *how, slime_op **
 
 	if (!how)
 		how = &plain;
-	rc = check_how(ep, xfer->code, how, out);
-	if (!rc)
-		rc = reserve(ep, how->cq);
+	rc = begin(ep, xfer->code, how, out, &op);
 	if (rc)
 		return rc;
-	op = sl_op_get(ep, xfer->code);
-	if (!op) {
-		unreserve(ep, how->cq);
-		return -ENOMEM;
-	}
 	op->base.iov = xfer->iov;
 	op->base.niov = xfer->niov;
 	op->base.bytes = xfer->bytes;
