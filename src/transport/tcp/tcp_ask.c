@@ -130,15 +130,6 @@ static int unrecv_locked(struct tcp_ask *a, uint32_t id)
 	return 0;
 }
 
-static bool is_announced(const struct tcp_ask *a, const struct sl_op *recv)
-{
-	const struct sl_op *op = a->announce;
-
-	while (op && op != recv)
-		op = op->next;
-	return !op;
-}
-
 /* A receive goes: what the peer sends for it will be thrown away. */
 static void stop_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op *after)
 {
@@ -146,9 +137,8 @@ static void stop_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_o
 
 	if (a->announce == op)
 		a->announce = after;
-	else if (is_announced(a, op))
-		(void)unrecv_locked(
-		    a, (uint32_t)op->priv[0]); /* without memory the peer finds out later */
+	else /* an id that the peer was not told means nothing to it */
+		(void)unrecv_locked(a, (uint32_t)op->priv[0]); /* no memory: it finds out later */
 	sl_tcp_serve_forget(conn, op);
 }
 
