@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/random.h"
 #include "transport/shm/shm_impl.h"
 
@@ -111,7 +112,7 @@ static int ptrace_scope(void)
 {
 	char buf[16];
 
-	if (sl_shm_read_file("/proc/sys/kernel/yama/ptrace_scope", buf, sizeof(buf)))
+	if (sl_file_read("/proc/sys/kernel/yama/ptrace_scope", buf, sizeof(buf)))
 		return -1;
 	return (int)strtol(buf, NULL, 10);
 }

@@ -249,8 +249,6 @@ void sl_shm_conn_unref(struct sl_conn *conn);
 void sl_shm_refresh(struct sl_dom *dom);
 
 /* shm_self.c */
-/* The beginning of a small file, as a string. 0 or a negative errno. */
-int sl_shm_read_file(const char *path, char *buf, size_t cap);
 /* Fill in dom->card. -ENODEV: this process cannot tell. */
 int sl_shm_make_card(struct sl_dom *dom, struct slime_error *err);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who we are: what tells this host, this process and its namespaces from others. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,30 +8,16 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/random.h"
 #include "transport/shm/shm_impl.h"
-
-int sl_shm_read_file(const char *path, char *buf, size_t cap)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, cap - 1);
-	(void)close(fd);
-	if (n <= 0)
-		return -EIO;
-	buf[n] = '\0';
-	return 0;
-}
 
 /* Field 22 of /proc/self/stat. The name in field 2 may hold anything, so count from its end. */
 static int read_start(uint64_t *out)
 {
 	char buf[1024];
 	char *p;
-	int rc = sl_shm_read_file("/proc/self/stat", buf, sizeof(buf));
+	int rc = sl_file_read("/proc/self/stat", buf, sizeof(buf));
 
 	if (rc)
 		return rc;
@@ -59,7 +44,7 @@ static int read_boot(uint8_t out[SHM_ID_LEN])
 	const size_t digits = (size_t)2 * SHM_ID_LEN;
 	char buf[64] = "";
 	size_t n = 0;
-	int rc = sl_shm_read_file("/proc/sys/kernel/random/boot_id", buf, sizeof(buf));
+	int rc = sl_file_read("/proc/sys/kernel/random/boot_id", buf, sizeof(buf));
 
 	if (rc)
 		return rc;

@@ -2,7 +2,6 @@
 /* transport/tcp/tcp_addr.c - where we listen, what we publish, where we dial. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/wire.h"
 #include "transport/tcp/tcp_impl.h"
 
@@ -85,18 +85,14 @@ static bool take_addr(const struct sockaddr *sa, struct tcp_addr *out)
 
 static uint64_t line_rate(const char *ifname)
 {
-	char path[128];
-	long mbit = 0;
-	FILE *f;
+	char path[128], text[32];
+	long mbit;
 
 	(void)snprintf(path, sizeof(path), "/sys/class/net/%s/speed", ifname);
-	f = fopen(path, "re");
-	if (!f)
+	if (sl_file_read(path, text, sizeof(text)))
 		return 0;
-	if (fscanf(f, "%ld", &mbit) != 1 || mbit < 0)
-		mbit = 0;
-	(void)fclose(f);
-	return (uint64_t)mbit * 125000;
+	mbit = strtol(text, NULL, 10);
+	return mbit > 0 ? (uint64_t)mbit * 125000 : 0;
 }
 
 int sl_tcp_list_devices(struct sl_dev_info *out, size_t cap, struct slime_error *err)
@@ -135,15 +131,10 @@ uint64_t sl_tcp_host_tag(void)
 {
 	char text[128] = "";
 	struct stat st = {0};
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	size_t n = 0;
+	size_t n;
 
-	if (fd >= 0) {
-		ssize_t got = read(fd, text, 64);
-
-		n = got > 0 ? (size_t)got : 0;
-		(void)close(fd);
-	}
+	(void)sl_file_read("/proc/sys/kernel/random/boot_id", text, 65);
+	n = strlen(text);
 	if (stat("/proc/self/ns/net", &st) == 0)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%ju", (uintmax_t)st.st_ino);
 	return XXH64(text, n, 0);
