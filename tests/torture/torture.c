@@ -58,7 +58,12 @@ static void check(uint64_t n, int rc, int64_t live, int fds)
 		         (unsigned long long)n, scenario.step, open_descriptors() - fds);
 }
 
-unsigned torture(enum wrap_kind kind, const char *transport)
+/*
+ * Run over TRANSPORT with n = 1, 2, ... until a run ends without a failure. Each
+ * run must end, with success or an error that is documented, and leave neither
+ * memory nor descriptors behind. Returns how many runs failed at something.
+ */
+static unsigned torture(enum wrap_kind kind, const char *transport)
 {
 	unsigned failures = 0;
 	int64_t live;
@@ -84,4 +89,36 @@ unsigned torture(enum wrap_kind kind, const char *transport)
 	}
 	fail_msg("the scenario makes more than %d calls", RUNS_MAX);
 	return failures;
+}
+
+static enum wrap_kind failing;
+
+static void loopback_survives(void **state)
+{
+	(void)state;
+	assert_true(torture(failing, "loopback") > 0);
+}
+
+static void shm_survives(void **state)
+{
+	(void)state;
+	assert_true(torture(failing, "shm") > 0);
+}
+
+static void tcp_survives(void **state)
+{
+	(void)state;
+	assert_true(torture(failing, "tcp") > 0);
+}
+
+int torture_all(enum wrap_kind kind)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(loopback_survives),
+	    cmocka_unit_test(shm_survives),
+	    cmocka_unit_test(tcp_survives),
+	};
+
+	failing = kind;
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,7 @@
 
 #include "wrap.h"
 
-/*
- * Run over TRANSPORT with n = 1, 2, ... until a run ends without a failure. Each
- * run must end, with success or an error that is documented, and leave neither
- * memory nor descriptors behind. Returns how many runs failed at something.
- */
-unsigned torture(enum wrap_kind kind, const char *transport);
+/* A test for each transport, as cmocka's exit status: what main() returns. */
+int torture_all(enum wrap_kind kind);
 
 #endif
