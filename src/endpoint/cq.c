@@ -119,7 +119,12 @@ static void signal_fd(slime_cq *cq)
 
 void sl_cq_post(slime_cq *cq, const struct slime_result *res)
 {
-	uint64_t pos = atomic_fetch_add_explicit(&cq->tail, 1, memory_order_relaxed);
+	/*
+	 * The slot is free because its last result was taken before the newest of all
+	 * reservations up to here was made. That may be another thread's: he posted
+	 * before us, and through TAIL we see what he saw.
+	 */
+	uint64_t pos = atomic_fetch_add_explicit(&cq->tail, 1, memory_order_acq_rel);
 	struct sl_cq_slot *slot = &cq->ring[pos & cq->mask];
 	uint32_t waiting;
 
