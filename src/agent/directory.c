@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* agent/directory.c - what the control plane knows of others: names and records, page by page. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/internal.h"
+#include "base/error.h"
+
+enum { PAGE = 1000 };
+
+/* A question that is asked until its last page. FIELD of each member of LIST is a name. */
+struct inquiry {
+	slime_agent *agent;
+	const char *peer; /* NULL: of nobody */
+	const char *tail; /* NULL: none */
+	const char *list, *field;
+	char *after;
+	struct slime_names *names;
+	size_t cap;
+	json_t *body; /* for a single record: the answer, counted */
+};
+
+static int add_name(struct inquiry *q, const char *name)
+{
+	struct slime_names *names = q->names;
+
+	if (names->n == q->cap) {
+		size_t cap = q->cap ? 2 * q->cap : 16;
+		char **more = realloc(names->name, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		names->name = more;
+		q->cap = cap;
+	}
+	names->name[names->n] = strdup(name);
+	if (!names->name[names->n])
+		return -ENOMEM;
+	names->n++;
+	return 0;
+}
+
+static void ask(slime_agent *agent, struct sl_job *job);
+
+static void on_page(void *arg, const struct sl_ctrl_reply *reply)
+{
+	struct sl_job *job = arg;
+	struct inquiry *q = job->arg;
+	const char *next = json_string_value(json_object_get(reply->body, "next"));
+	struct slime_error err = reply->err;
+	int rc = reply->status;
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(json_object_get(reply->body, q->list), i, entry)
+	{
+		const char *name = json_string_value(json_object_get(entry, q->field));
+
+		if (!rc && name && add_name(q, name))
+			rc = sl_fail(&err, -ENOMEM, "no memory for a list of names");
+	}
+	free(q->after);
+	q->after = next ? strdup(next) : NULL;
+	if (!rc && q->after)
+		ask(q->agent, job);
+	else
+		sl_job_done(q->agent, job, rc, &err);
+}
+
+static void on_record(void *arg, const struct sl_ctrl_reply *reply)
+{
+	struct sl_job *job = arg;
+	struct inquiry *q = job->arg;
+
+	q->body = json_incref(reply->body);
+	sl_job_done(q->agent, job, reply->status, &reply->err);
+}
+
+static void ask(slime_agent *agent, struct sl_job *job)
+{
+	struct inquiry *q = job->arg;
+	char *after = q->after ? sl_ctrl_quote(q->after) : NULL;
+	char *query = NULL, *path = NULL;
+	struct sl_ctrl_call *call = NULL;
+	struct slime_error err;
+
+	if (asprintf(&query, "&limit=%d%s%s", PAGE, after ? "&after=" : "", after ? after : "") < 0)
+		query = NULL;
+	if (query)
+		path = sl_agent_path(agent, q->peer, q->tail, q->list ? query : NULL);
+	if (path)
+		call = sl_ctrl_call(agent->ctrl, "GET", path, NULL, (int)agent->timeout_ms,
+		                    q->list ? on_page : on_record, job);
+	free(path);
+	free(query);
+	free(after);
+	if (!call)
+		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory for a question"), &err);
+}
+
+static int inquire(struct inquiry *q, struct slime_error *err)
+{
+	struct sl_job job = {.start = ask, .arg = q};
+	int rc = sl_agent_run(q->agent, &job, err);
+
+	free(q->after);
+	return rc;
+}
+
+static int list(struct inquiry *q, struct slime_names **out, struct slime_error *err)
+{
+	int rc;
+
+	q->names = calloc(1, sizeof(*q->names));
+	if (!q->names)
+		return sl_fail(err, -ENOMEM, "no memory for a list of names");
+	rc = inquire(q, err);
+	if (rc)
+		slime_names_free(q->names);
+	else
+		*out = q->names;
+	return rc;
+}
+
+int slime_agent_peers(slime_agent *agent, struct slime_names **out, struct slime_error *err)
+{
+	struct inquiry q = {.agent = agent, .list = "agents", .field = "alias"};
+	struct slime_names *names;
+	int rc;
+
+	if (!agent || !out)
+		return sl_fail(err, -EINVAL, "no agent, or no place for the names");
+	rc = list(&q, &names, err);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < names->n; i++) {
+		if (strcmp(names->name[i], agent->alias))
+			continue;
+		free(names->name[i]); /* others, it says */
+		names->n--;
+		memmove(names->name + i, names->name + i + 1, (names->n - i) * sizeof(char *));
+		break;
+	}
+	*out = names;
+	return 0;
+}
+
+int slime_agent_regions(slime_agent *agent, const char *peer, struct slime_names **out,
+                        struct slime_error *err)
+{
+	struct inquiry q = {
+	    .agent = agent, .peer = peer, .tail = "regions", .list = "regions", .field = "name"};
+	int rc = agent && out ? sl_name_check("the peer's alias", peer, err)
+	                      : sl_fail(err, -EINVAL, "no agent, or no place for the names");
+
+	return rc ? rc : list(&q, out, err);
+}
+
+void slime_names_free(struct slime_names *names)
+{
+	if (!names)
+		return;
+	for (size_t i = 0; i < names->n; i++)
+		free(names->name[i]);
+	free(names->name);
+	free(names);
+}
+
+int slime_agent_resource(slime_agent *agent, const char *peer, char **out, struct slime_error *err)
+{
+	struct inquiry q = {.agent = agent, .peer = peer};
+	int rc;
+
+	if (!agent || !out)
+		return sl_fail(err, -EINVAL, "no agent, or no place for the text");
+	if (!peer)
+		q.peer = agent->alias;
+	rc = sl_name_check("the peer's alias", q.peer, err);
+	if (!rc)
+		rc = inquire(&q, err);
+	if (!rc) {
+		json_t *resource = json_object_get(json_object_get(q.body, "agent"), "resource");
+
+		*out = json_is_object(resource) ? json_dumps(resource, JSON_COMPACT) : strdup("{}");
+		if (!*out)
+			rc = sl_fail(err, -ENOMEM, "no memory for a text");
+	}
+	json_decref(q.body);
+	return rc;
+}
+
+void slime_text_free(char *text)
+{
+	free(text);
+}

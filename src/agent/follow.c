@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * agent/follow.c - what becomes of the peers that we have links to: the control plane's events of
+ * these aliases and their regions, by one long question at any time, from where we last were.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/internal.h"
+
+enum { WAIT_MS = 30000, PEERS_MAX = 256 };
+
+static void ask(slime_agent *agent);
+
+static void on_agent_event(slime_agent *agent, const char *id, const char *change, json_t *event)
+{
+	json_t *value = json_object_get(event, "value");
+	json_t *process = json_object_get(value, "process");
+	const char *life = json_string_value(json_object_get(process, "life"));
+	json_int_t incarnation = json_integer_value(json_object_get(value, "incarnation"));
+
+	if (strcmp(change, "put") == 0) {
+		if (life && incarnation > 0)
+			sl_link_peer_seen(agent, id, life, (uint64_t)incarnation);
+	} else {
+		sl_link_peer_gone(agent, id);
+	}
+}
+
+static void on_event(slime_agent *agent, json_t *event)
+{
+	const char *class = json_string_value(json_object_get(event, "class"));
+	const char *type = json_string_value(json_object_get(event, "type"));
+	const char *id = json_string_value(json_object_get(event, "id"));
+	const char *change = json_string_value(json_object_get(event, "change"));
+
+	if (!class || !id || !change)
+		return;
+	if (strcmp(class, "agent") == 0)
+		on_agent_event(agent, id, change, event);
+	else if (strcmp(class, "region") == 0 && type)
+		sl_link_region_changed(agent, type, id);
+}
+
+/* Events were missed: what we know of regions is in doubt. Lost peers are found by their links. */
+static void doubt_all(slime_agent *agent)
+{
+	slime_link *link;
+
+	TAILQ_FOREACH(link, &agent->links, entry)
+	sl_link_region_changed(agent, link->peer, NULL);
+}
+
+static void on_events(void *arg, const struct sl_ctrl_reply *reply)
+{
+	slime_agent *agent = arg;
+	json_t *revision = json_object_get(reply->body, "revision");
+	json_t *event;
+	size_t i;
+
+	agent->follow_call = NULL;
+	if (reply->status == -ESTALE && json_is_integer(revision)) {
+		doubt_all(agent);
+	} else if (reply->status) {
+		sl_timer_in(agent->follow_timer, 1000 * sl_backoff_ms(agent->follow_failures++));
+		return;
+	}
+	agent->follow_failures = 0;
+	json_array_foreach(json_object_get(reply->body, "events"), i, event) on_event(agent, event);
+	if (json_is_integer(revision))
+		agent->follow_after = (uint64_t)json_integer_value(revision);
+	if (!agent->follow_call)
+		ask(agent);
+}
+
+/* The peers of our links, quoted, with commas; NULL: none, or no memory. */
+static char *peers_of(slime_agent *agent)
+{
+	char *list = NULL;
+	slime_link *link, *before;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		char *quoted, *longer = NULL;
+
+		TAILQ_FOREACH(before, &agent->links, entry)
+		{
+			if (before == link || strcmp(before->peer, link->peer) == 0)
+				break;
+		}
+		if (before != link || n++ == PEERS_MAX)
+			continue;
+		quoted = sl_ctrl_quote(link->peer);
+		if (!quoted ||
+		    asprintf(&longer, "%s%s%s", list ? list : "", list ? "," : "", quoted) < 0)
+			longer = NULL;
+		free(quoted);
+		free(list);
+		list = longer;
+		if (!list)
+			return NULL;
+	}
+	return list;
+}
+
+static void ask(slime_agent *agent)
+{
+	char *peers = peers_of(agent);
+	char *path = NULL;
+
+	agent->follow_changed = false;
+	if (!peers)
+		return;
+	if (asprintf(&path, "/v1/watch?%s&class=agent,region&after=%llu&wait_ms=%d&of=%s",
+	             agent->scope_query, (unsigned long long)agent->follow_after, WAIT_MS,
+	             peers) < 0)
+		path = NULL;
+	if (path)
+		agent->follow_call =
+		    sl_ctrl_call(agent->ctrl, "GET", path, NULL, WAIT_MS + (int)agent->timeout_ms,
+		                 on_events, agent);
+	free(path);
+	free(peers);
+	if (!agent->follow_call)
+		sl_timer_in(agent->follow_timer, 1000 * sl_backoff_ms(agent->follow_failures++));
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	slime_agent *agent = arg;
+
+	(void)fd;
+	(void)what;
+	if (agent->follow_changed && agent->follow_call) {
+		sl_ctrl_drop(agent->follow_call);
+		agent->follow_call = NULL;
+	}
+	if (!agent->follow_call)
+		ask(agent);
+}
+
+void sl_follow_update(slime_agent *agent)
+{
+	if (!agent->follow_timer)
+		agent->follow_timer = event_new(agent->loop, -1, 0, on_timer, agent);
+	if (!agent->follow_timer)
+		return; /* the link finds out for itself, later */
+	agent->follow_changed = true;
+	sl_timer_in(agent->follow_timer, 1000); /* several links at once are one new question */
+}
+
+void sl_follow_stop(slime_agent *agent)
+{
+	if (agent->follow_call)
+		sl_ctrl_drop(agent->follow_call);
+	agent->follow_call = NULL;
+	if (agent->follow_timer)
+		event_free(agent->follow_timer);
+	agent->follow_timer = NULL;
+}

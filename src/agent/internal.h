@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * agent/internal.h - the structs behind slime/agent.h. This directory only.
+ *
+ * An agent has one thread of its own, "the loop": libevent, all HTTP, and every
+ * step of every link. User threads read the address book under agent->lock, and
+ * ask the loop for what takes a conversation (struct sl_job). Fields marked "loop"
+ * are touched by the loop alone, "lock" ones under agent->lock; what the loop writes
+ * and users read is written by the loop under the lock.
+ *
+ * agent->lock is held for lookups only: never across a call into an endpoint, a
+ * callback, or HTTP.
+ */
+#ifndef SL_AGENT_INTERNAL_H
+#define SL_AGENT_INTERNAL_H
+
+#include <event2/event.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include <slime/agent.h>
+
+#include "agent/flight.h"
+#include "agent/message.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "ctrl/ctrl_client.h"
+
+struct slime_agent;
+
+/*
+ * What a user thread asks of the loop, and waits for. START runs on the loop; the
+ * job is over when sl_job_done() is called, there or later.
+ */
+struct sl_job {
+	void (*start)(struct slime_agent *agent, struct sl_job *job);
+	void *arg;
+	void *state; /* START's own */
+	int status;
+	bool done;   /* lock */
+	bool queued; /* lock */
+	struct slime_error err;
+	TAILQ_ENTRY(sl_job) entry;
+};
+
+/* A name of ours and the region behind it. */
+struct sl_published {
+	char *name;
+	slime_mr *mr;
+	LIST_ENTRY(sl_published) entry;
+};
+
+/* A region of the peer's, as this session knows it. */
+struct sl_known {
+	char *name;
+	slime_rmr *rmr;
+	bool stale;      /* the name means something else by now: the next transfer asks anew */
+	bool handed_out; /* slime_link_region() gave it away: freed with the session */
+	LIST_ENTRY(sl_known) entry;
+};
+
+enum { SL_BUCKETS = 64 };
+
+/* One connection of a link, from its endpoint's creation to its loss. Counted. */
+struct sl_session {
+	_Atomic uint32_t refs;
+	slime_ep *ep;
+	char life[SL_LIFE_LEN]; /* of the peer; "": not known yet */
+	bool pinned;            /* lock: the user has EP: it is freed with the link */
+	int64_t buried_ns;      /* when the last user left it */
+	_Atomic bool dead;      /* a transfer, or a look, found the peer gone */
+	LIST_HEAD(, sl_known) known[SL_BUCKETS]; /* lock */
+	TAILQ_ENTRY(sl_session) entry;
+};
+TAILQ_HEAD(sl_sessions, sl_session);
+
+/* The link's peer, its options, and where it stands: see link.c. */
+struct slime_link {
+	struct slime_agent *agent;
+	uint32_t users;     /* lock: handles given out */
+	bool listed;        /* lock: in agent->links */
+	bool kept;          /* lock: one of USERS is the agent itself */
+	_Atomic bool asked; /* a transfer wants it up */
+	char peer[SL_ALIAS_MAX];
+	char key[SL_KEY_MAX];
+	char transport[16], device[128];
+	uint32_t lanes, depth;
+
+	enum slime_link_state state; /* loop writes, lock reads */
+	struct sl_session *session;  /* likewise; NULL but when connecting or up */
+	struct sl_sessions old;      /* loop: lost, but pinned */
+	uint64_t reconnects;         /* loop writes, lock reads */
+	uint64_t peer_incarnation;   /* likewise */
+	char said[1024];             /* likewise: why this transport, or what went wrong */
+
+	/* loop */
+	char id[SL_LINK_ID_LEN];
+	char peer_life[SL_LIFE_LEN];
+	bool caller;            /* the last call was ours */
+	uint64_t attempt;       /* of the caller, whoever that is */
+	uint64_t peer_seq;      /* of the peer's last message in this life */
+	struct slime_desc desc; /* of our endpoint */
+	struct slime_desc peer_desc;
+	struct event *timer;
+	int64_t since_ns; /* when this attempt began to connect */
+	uint32_t failures, poll_us;
+	struct sl_ctrl_call *post; /* of a call */
+	struct sl_flight flight;   /* own lock */
+	TAILQ_ENTRY(slime_link) entry;
+};
+
+struct slime_agent {
+	slime_ctx *ctx;
+	slime_cq *keep;        /* keeps CTX alive: endpoints are made at any time */
+	_Atomic uint32_t refs; /* the user and each link's handles */
+	uint32_t ttl_ms, timeout_ms;
+	char alias[SL_ALIAS_MAX]; /* constant once created */
+	char *wanted_alias, *prefix, *scope, *scope_query, *resource;
+	char life[SL_LIFE_LEN];
+	struct event_base *loop;
+	struct sl_ctrl_client *ctrl; /* NULL: no control plane */
+	int wake_fd;
+	struct event *wake;
+	pthread_t thread;
+	bool has_thread;
+
+	struct sl_lock lock;
+	pthread_cond_t changed;       /* of jobs, of links */
+	TAILQ_HEAD(, sl_job) jobs;    /* lock: not started yet */
+	TAILQ_HEAD(, sl_job) running; /* lock */
+	TAILQ_HEAD(, slime_link) links;
+	LIST_HEAD(, sl_published) published[SL_BUCKETS];
+	struct sl_sessions graves; /* lock: the loop frees them, a while after the last use */
+	bool closing;              /* lock */
+	uint64_t seq;              /* loop: of our last message */
+	int64_t looked_ns;         /* loop: when links were last looked at */
+	_Atomic uint64_t incarnation;
+
+	/* loop: register.c */
+	struct event *renew_timer;
+	struct sl_ctrl_call *renew_call;
+	uint32_t renew_failures;
+	uint64_t replace;
+	struct sl_job *register_job;
+	/* loop: mailbox.c */
+	struct sl_ctrl_call *mail_call;
+	struct event *mail_timer;
+	uint64_t mail_after;
+	uint32_t mail_failures;
+	/* loop: follow.c */
+	struct sl_ctrl_call *follow_call;
+	struct event *follow_timer;
+	uint64_t follow_after;
+	uint32_t follow_failures;
+	bool follow_changed;
+	/* presence.c */
+	struct sl_presence *presence; /* lock to set, then its own */
+};
+
+/* agent.c */
+int sl_agent_run(slime_agent *agent, struct sl_job *job, struct slime_error *err);
+void sl_job_done(slime_agent *agent, struct sl_job *job, int status, const struct slime_error *err);
+/* Have the loop look around soon. Any thread. */
+void sl_agent_kick(slime_agent *agent);
+void sl_agent_ref(slime_agent *agent);
+void sl_agent_unref(slime_agent *agent);
+/* "/v1/agents/ALIAS/TAIL?scope=..&QUERY" malloc()ed; ALIAS, TAIL, QUERY may be NULL. */
+char *sl_agent_path(const slime_agent *agent, const char *alias, const char *tail,
+                    const char *query);
+/* After N failures in a row: 50 ms doubled to 2 s, give or take a quarter. */
+uint32_t sl_backoff_ms(uint32_t failures);
+void sl_timer_in(struct event *timer, int64_t us);
+unsigned sl_bucket_of(const char *name);
+/* -EINVAL with a sentence: no name for WHAT ("an alias"): empty, long, or with control characters.
+ */
+int sl_name_check(const char *what, const char *name, struct slime_error *err);
+
+/* identity.c: who this process is, and whether another still lives. */
+json_t *sl_identity_process(const char *life);
+bool sl_identity_is_dead(json_t *process, const char *life);
+json_t *sl_identity_resource(slime_ctx *ctx);
+
+/* register.c */
+void sl_register_start(slime_agent *agent, struct sl_job *job);
+/* We are unknown to the control plane, or somebody else took the name: register anew. */
+void sl_register_again(slime_agent *agent);
+/* Take leave of the control plane; ends JOB. */
+void sl_register_leave(slime_agent *agent, struct sl_job *job);
+void sl_register_stop(slime_agent *agent);
+
+/* presence.c: slime_agent_next_event() */
+void sl_presence_free(slime_agent *agent);
+
+/* publish.c */
+json_t *sl_publish_all(slime_agent *agent);
+slime_mr *sl_published_find_locked(slime_agent *agent, const char *name);
+void sl_publish_free(slime_agent *agent);
+
+/* mailbox.c */
+void sl_mailbox_start(slime_agent *agent);
+void sl_mailbox_stop(slime_agent *agent);
+/* Say MSG to PEER; DONE and ARG as for sl_ctrl_call(). */
+struct sl_ctrl_call *sl_mailbox_post(slime_agent *agent, const char *peer,
+                                     const struct sl_message *msg, sl_ctrl_done *done, void *arg);
+
+/* follow.c: changes of the peers that we have links to */
+void sl_follow_update(slime_agent *agent);
+void sl_follow_stop(slime_agent *agent);
+
+/* link.c */
+void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
+                     struct sl_message *msg);
+/* The control plane says: PEER is there, in this life; or it is gone (LIFE NULL). */
+void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life,
+                       uint64_t incarnation);
+void sl_link_peer_gone(slime_agent *agent, const char *peer);
+/* The peer's region NAME (NULL: any of its regions) means something else by now. */
+void sl_link_region_changed(slime_agent *agent, const char *peer, const char *name);
+/* Look at what users have found out or asked for since the last time. */
+void sl_link_look(slime_agent *agent);
+void sl_link_stop_all(slime_agent *agent);
+/* The link of PEER and KEY; loop, or with the lock held. */
+slime_link *sl_link_find(slime_agent *agent, const char *peer, const char *key);
+/* A new one, listed, IDLE, without users; NULL: no memory. Loop. */
+slime_link *sl_link_new(slime_agent *agent, const char *peer, const char *key);
+void sl_link_ask(slime_link *link);
+/* No handle is left: close it for good. Loop. */
+void sl_link_shut(slime_link *link);
+/* Free it: unlisted, and no handle left. Any thread. */
+void sl_link_free(slime_link *link);
+/* LINK's session, counted, if it is up; else NULL. Any thread. */
+struct sl_session *sl_link_session(slime_link *link);
+const char *sl_link_state_name(enum slime_link_state state);
+
+/* session.c */
+int sl_session_create(slime_link *link, struct sl_session **out, struct slime_desc *desc,
+                      struct slime_error *err);
+void sl_session_ref(struct sl_session *s);
+void sl_session_unref(slime_agent *agent, struct sl_session *s);
+void sl_session_free(struct sl_session *s);
+struct sl_known *sl_session_find_locked(struct sl_session *s, const char *name);
+void sl_session_forget_locked(struct sl_session *s, const char *name);
+/* Ask for region NAME of SESSION's peer; blocks. */
+int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
+                       struct slime_error *err);
+
+#endif

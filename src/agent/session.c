@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* agent/session.c - one connection of a link: its endpoint, and the peer's regions on it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/internal.h"
+#include "base/error.h"
+
+int sl_session_create(slime_link *link, struct sl_session **out, struct slime_desc *desc,
+                      struct slime_error *err)
+{
+	struct slime_ep_opts opts = {
+	    .size = sizeof(opts),
+	    .depth = link->depth,
+	    .lanes = link->lanes,
+	    .transport = link->transport[0] ? link->transport : NULL,
+	    .device = link->device[0] ? link->device : NULL,
+	};
+	struct sl_session *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return sl_fail(err, -ENOMEM, "no memory for a connection");
+	atomic_store(&s->refs, 1);
+	rc = slime_ep_create(link->agent->ctx, &opts, &s->ep, err);
+	if (!rc)
+		rc = slime_ep_export(s->ep, desc, err);
+	if (rc) {
+		slime_ep_destroy(s->ep);
+		free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+static void known_free(struct sl_known *k)
+{
+	LIST_REMOVE(k, entry);
+	slime_rmr_release(k->rmr);
+	free(k->name);
+	free(k);
+}
+
+void sl_session_free(struct sl_session *s)
+{
+	for (unsigned b = 0; b < SL_BUCKETS; b++) {
+		while (!LIST_EMPTY(&s->known[b]))
+			known_free(LIST_FIRST(&s->known[b]));
+	}
+	slime_ep_destroy(s->ep);
+	free(s);
+}
+
+void sl_session_ref(struct sl_session *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+}
+
+/* Destroying an endpoint may take a while, so the last one leaves it to the loop. */
+void sl_session_unref(slime_agent *agent, struct sl_session *s)
+{
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	s->buried_ns = sl_clock_ns();
+	sl_lock_take(&agent->lock);
+	TAILQ_INSERT_TAIL(&agent->graves, s, entry);
+	sl_lock_drop(&agent->lock);
+	sl_agent_kick(agent);
+}
+
+struct sl_known *sl_session_find_locked(struct sl_session *s, const char *name)
+{
+	struct sl_known *k;
+
+	LIST_FOREACH(k, &s->known[sl_bucket_of(name)], entry)
+	{
+		if (strcmp(k->name, name) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+void sl_session_forget_locked(struct sl_session *s, const char *name)
+{
+	struct sl_known *k;
+
+	if (name) {
+		k = sl_session_find_locked(s, name);
+		if (k)
+			k->stale = true;
+		return;
+	}
+	for (unsigned b = 0; b < SL_BUCKETS; b++) {
+		LIST_FOREACH(k, &s->known[b], entry)
+		k->stale = true;
+	}
+}
+
+/* A question for a region's record, and what came of it. */
+struct resolve {
+	const char *peer, *name;
+	struct slime_desc desc;
+	slime_agent *agent;
+};
+
+static void on_region(void *arg, const struct sl_ctrl_reply *reply)
+{
+	struct sl_job *job = arg;
+	struct resolve *r = job->arg;
+	json_t *desc = json_object_get(json_object_get(reply->body, "region"), "desc");
+	struct slime_error err = reply->err;
+	int rc = reply->status;
+
+	if (!rc && !json_is_string(desc))
+		rc = sl_fail(&err, -EPROTO, "the region '%.80s' of '%.80s' has no description",
+		             r->name, r->peer);
+	if (!rc)
+		rc = sl_desc_of_text(json_string_value(desc), json_string_length(desc), &r->desc,
+		                     &err);
+	sl_job_done(r->agent, job, rc, &err);
+}
+
+static void start_resolve(slime_agent *agent, struct sl_job *job)
+{
+	struct resolve *r = job->arg;
+	char *quoted = sl_ctrl_quote(r->name);
+	struct sl_ctrl_call *call = NULL;
+	struct slime_error err;
+	char *tail = NULL, *path = NULL;
+
+	r->agent = agent;
+	if (quoted && asprintf(&tail, "regions/%s", quoted) < 0)
+		tail = NULL;
+	if (tail)
+		path = sl_agent_path(agent, r->peer, tail, NULL);
+	if (path)
+		call = sl_ctrl_call(agent->ctrl, "GET", path, NULL, (int)agent->timeout_ms,
+		                    on_region, job);
+	free(path);
+	free(tail);
+	free(quoted);
+	if (!call)
+		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory for a question"), &err);
+}
+
+/* Put RMR under NAME, unless another thread was faster. */
+static int keep(slime_link *link, struct sl_session *s, const char *name, slime_rmr *rmr)
+{
+	struct sl_known *fresh = calloc(1, sizeof(*fresh)), *k;
+	int rc = 0;
+
+	if (fresh)
+		fresh->name = strdup(name);
+	sl_lock_take(&link->agent->lock);
+	k = sl_session_find_locked(s, name);
+	if (k && k->stale && k->handed_out) {
+		k->name[0] = '\0'; /* nobody finds it any more; it is freed with the session */
+		k = NULL;
+	}
+	if (k && k->stale) {
+		slime_rmr *old = k->rmr;
+
+		k->rmr = rmr;
+		k->stale = false;
+		rmr = old;
+	} else if (!k && fresh && fresh->name) {
+		fresh->rmr = rmr;
+		LIST_INSERT_HEAD(&s->known[sl_bucket_of(name)], fresh, entry);
+		fresh = NULL;
+		rmr = NULL;
+	} else if (!k) {
+		rc = -ENOMEM;
+	}
+	sl_lock_drop(&link->agent->lock);
+	if (fresh)
+		free(fresh->name);
+	free(fresh);
+	slime_rmr_release(rmr);
+	return rc;
+}
+
+int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
+                       struct slime_error *err)
+{
+	struct resolve r = {.peer = link->peer, .name = name};
+	struct sl_job job = {.start = start_resolve, .arg = &r};
+	slime_rmr *rmr;
+	int rc = sl_name_check("the name of a region", name, err);
+
+	if (!rc)
+		rc = sl_agent_run(link->agent, &job, err);
+	if (!rc)
+		rc = slime_ep_import(s->ep, &r.desc, &rmr, err);
+	if (rc)
+		return rc;
+	rc = keep(link, s, name, rmr);
+	return rc ? sl_fail(err, rc, "no memory for a region") : 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ctrl/ctrl_client.h - calls to the control plane: JSON over HTTP, on a libevent loop.
+ *
+ * Calls go out at once, each on a kept-alive connection of its own, a new one if
+ * all are busy, up to a limit; past that they queue. A call on a kept connection
+ * that turns out to be closed is made once more on a new one, so every call must
+ * do no harm when it is made twice.
+ *
+ * Threads: the loop's only.
+ */
+#ifndef SL_CTRL_CLIENT_H
+#define SL_CTRL_CLIENT_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include <slime/base.h>
+
+struct sl_ctrl_client;
+struct sl_ctrl_call;
+
+struct sl_ctrl_opts {
+	struct event_base *loop;
+	const char *url;   /* "http://host:port", "host:port" */
+	const char *token; /* NULL: none */
+};
+
+/*
+ * How a call ended. STATUS 0: BODY is what the server answered, a JSON object.
+ * Negative: ERR is the sentence; BODY the server's error object, or NULL.
+ * -ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, -EPROTO (not JSON, or too long), or what
+ * the server said: -ENOENT, -EEXIST, -ESTALE, -EACCES, -EINVAL, -ENOSPC, -EDQUOT, -EAGAIN, -EIO.
+ */
+struct sl_ctrl_reply {
+	int status;
+	int http; /* 0: there was no answer */
+	json_t *body;
+	struct slime_error err;
+};
+typedef void sl_ctrl_done(void *arg, const struct sl_ctrl_reply *reply);
+
+/* -EINVAL: not such a url. -ENOMEM. */
+int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
+                   struct slime_error *err);
+/* Ends every call without its DONE. NULL is fine. */
+void sl_ctrl_destroy(struct sl_ctrl_client *client);
+
+/*
+ * Ask METHOD ("GET", "POST", "PUT", "DELETE") of PATH, which has its query in it
+ * and is copied. BODY is stolen, NULL for none. DONE comes once, from the loop,
+ * never from within, unless the call is dropped before. Past TIMEOUT_MS it is
+ * -ETIMEDOUT. Returns NULL when there is no memory, and DONE is not called.
+ */
+struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *method,
+                                  const char *path, json_t *body, int timeout_ms,
+                                  sl_ctrl_done *done, void *arg);
+/* Forget it: DONE will not come. */
+void sl_ctrl_drop(struct sl_ctrl_call *call);
+
+/* NAME percent-encoded for a path or a query; malloc()ed. NULL: no memory. */
+char *sl_ctrl_quote(const char *name);
+
+#endif
