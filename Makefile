@@ -9,8 +9,8 @@ export WERROR ?= ON
 
 ctest = ctest --progress --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
-.PHONY: all demo test check full bench format install clean help
-.PHONY: setup-build setup-bench setup-test setup-full release debug asan tsan clang fuzz
+.PHONY: all demo test check full bench bench-rdma format install clean help
+.PHONY: setup-build setup-bench setup-bench-rdma setup-test setup-full release debug asan tsan clang fuzz
 
 all: release
 
@@ -25,6 +25,7 @@ demo: setup-build
 
 # The three builds as one list of tests, so that one line at the end speaks for all of them.
 test: setup-test
+	@tools/venv
 	@tools/build release
 	@tools/build asan
 	@tools/build tsan
@@ -46,6 +47,9 @@ full: setup-full test
 bench: setup-bench release
 	@bench/run
 
+bench-rdma: setup-bench-rdma release
+	@bench/rdma/run
+
 format:
 	@tools/format
 
@@ -56,7 +60,7 @@ install: release
 clean:
 	rm -rf build
 
-setup-build setup-bench setup-test setup-full:
+setup-build setup-bench setup-bench-rdma setup-test setup-full:
 	@tools/setup $(@:setup-%=%)
 
 help:
@@ -66,9 +70,10 @@ help:
 	@echo 'make check        before each commit, about a minute: format, layers, unit and contract tests'
 	@echo 'make full         test, then valgrind, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
 	@echo 'make bench        our figures beside the peers'"'"'; docs/performance.md explains'
+	@echo 'make bench-rdma   our RDMA beside perftest, on emulated devices'
 	@echo 'make format       let clang-format have its way'
 	@echo 'make install      [PREFIX=/usr/local] [DESTDIR=]'
 	@echo 'make clean        remove build/'
 	@echo 'make PRESET       build one of debug asan tsan clang fuzz, in build/PRESET'
-	@echo 'demo, test, bench and full first install missing packages (tools/setup).'
+	@echo 'demo, test, bench, bench-rdma and full first install missing packages (tools/setup).'
 	@echo 'JOBS=2: tests at a time. WERROR=OFF: warnings do not stop the build.'

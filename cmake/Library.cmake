@@ -8,8 +8,12 @@ file(GLOB library_sources CONFIGURE_DEPENDS
 if(NOT BUILD_TCP)
 	list(FILTER library_sources EXCLUDE REGEX "/src/transport/tcp/")
 endif()
+if(NOT BUILD_RDMA)
+	list(FILTER library_sources EXCLUDE REGEX "/src/transport/rdma/")
+endif()
 set_source_files_properties(src/transport/transports.c PROPERTIES
-	COMPILE_DEFINITIONS "SLIME_WITH_TCP=$<BOOL:${BUILD_TCP}>")
+	COMPILE_DEFINITIONS
+	"SLIME_WITH_TCP=$<BOOL:${BUILD_TCP}>;SLIME_WITH_RDMA=$<BOOL:${BUILD_RDMA}>")
 
 add_library(dlslime-objects OBJECT ${library_sources})
 slime_flags(dlslime-objects)

@@ -32,7 +32,9 @@ function(slime_programs_of target_prefix output_dir)
 endfunction()
 
 # cmd/NAME/*.c is the program NAME. The target has a suffix: the library has the plain name.
+# nanoctrl needs libraries of its own, see Nanoctrl.cmake.
 file(GLOB program_dirs CONFIGURE_DEPENDS LIST_DIRECTORIES true cmd/*)
+list(FILTER program_dirs EXCLUDE REGEX "/nanoctrl$")
 set(installed_programs)
 foreach(dir ${program_dirs})
 	file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.c)

@@ -44,11 +44,12 @@ function(slime_switch_to_come name help)
 endfunction()
 
 slime_switch(BUILD_TCP   ON  "the tcp transport")
+slime_switch(BUILD_RDMA  ON  "the verbs transport")
+slime_switch(BUILD_CTRL  ON  "nanoctrl, the daemon of the control plane")
+slime_switch(BUILD_PYTHON OFF "the Python package; pip turns it on")
 slime_switch(BUILD_TEST  OFF "the tests, run by ctest")
 slime_switch(BUILD_BENCH OFF "the benchmark programs")
 
-slime_switch_to_come(BUILD_RDMA          "the verbs transport")
-slime_switch_to_come(BUILD_PYTHON        "the Python packages")
 slime_switch_to_come(BUILD_NVLINK        "the cuda_ipc transport")
 slime_switch_to_come(BUILD_ASCEND_DIRECT "the ascend transport")
 slime_switch_to_come(BUILD_TORCH_PLUGIN  "the torch plug-in")
@@ -56,9 +57,20 @@ slime_switch_to_come(BUILD_TOPO_SYSFS    "topology from sysfs")
 slime_switch_to_come(BUILD_TOPO_CUDA     "topology from CUDA")
 slime_switch_to_come(USE_MACA            "MetaX devices in place of CUDA")
 
+# Verbs are opened at run time; only their header is needed here.
+if(BUILD_RDMA)
+	find_path(VERBS_INCLUDE_DIR infiniband/verbs.h)
+	mark_as_advanced(VERBS_INCLUDE_DIR)
+	if(NOT VERBS_INCLUDE_DIR)
+		message(WARNING "BUILD_RDMA: infiniband/verbs.h is missing (package libibverbs-dev): "
+			"this build is without rdma")
+		set(BUILD_RDMA OFF)
+	endif()
+endif()
+
 option(DLSLIME_WERROR "treat warnings as errors; off for packagers, on in every preset" OFF)
 set(DLSLIME_SANITIZE "" CACHE STRING "sanitizers, as in -fsanitize=")
 option(DLSLIME_FUZZ "build the fuzz targets for libFuzzer (clang)" OFF)
-set(DLSLIME_TESTS "check;unit;contract;torture;fuzz;integration;cpp;install" CACHE STRING
+set(DLSLIME_TESTS "check;unit;contract;torture;fuzz;integration;cpp;install;softroce;python" CACHE STRING
     "the groups of tests to build and register")
 set(DLSLIME_TEST_PREFIX "" CACHE STRING "put before each test's name, to tell builds apart")

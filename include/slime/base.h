@@ -39,13 +39,23 @@ typedef void slime_log_fn(void *arg, enum slime_log_level level, const char *lin
 SLIME_API const char *slime_version(void);
 
 /*
- * Send log lines to FN, or nowhere if FN is NULL. LEVEL is the least important
- * level that is sent. The default writes errors and warnings to stderr; once
- * replaced it cannot be put back. FN gets one line at a time, from any thread,
- * and must not call into this library. When this returns, the FN before it is
- * not running any more and is not called again.
+ * Send log lines to FN, or to stderr as in the beginning if FN is NULL. LEVEL is
+ * the least important level that is sent; in the beginning that is what the
+ * environment says in SLIME_LOG_LEVEL, else SLIME_LOG_WARN. FN gets one line at a
+ * time, from any thread, and must not call into this library. When this returns,
+ * the FN before it is not running any more and is not called again.
  */
 SLIME_API void slime_log_set(slime_log_fn *fn, void *arg, enum slime_log_level level);
+
+/* An environment variable that changes what the library does. Constant strings. */
+struct slime_env {
+	const char *name;     /* "SLIME_LOG_LEVEL" */
+	const char *fallback; /* what holds if it is unset or makes no sense */
+	const char *help;     /* one sentence */
+};
+
+/* Fill up to CAP entries and return how many there are. -EINVAL: CAP without OUT. */
+SLIME_API int slime_env_list(struct slime_env *out, size_t cap);
 
 #ifdef __cplusplus
 }

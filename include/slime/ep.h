@@ -77,7 +77,7 @@ enum slime_submit_flags {
 struct slime_submit {
 	uint32_t size;
 	uint32_t flags;
-	slime_cq *cq; /* of the same context: report there, and OUT must be NULL */
+	slime_cq *cq; /* of the same context: report there; OUT is then only to cancel by */
 	uint64_t user_data;
 	void *stream;       /* device stream to start after; NULL: now; else -EOPNOTSUPP so far */
 	int64_t timeout_ns; /* from submission; past it the transfer ends with -ETIME. 0: none */
@@ -121,8 +121,8 @@ SLIME_API int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime
  * errno and have done nothing:
  *
  *   -EAGAIN       DEPTH reached, or the queue is full: take completions, try again
- *   -EINVAL       wrong HOW, OUT with a queue, N over 65536, or a region that is
- *                 missing, of another context, or imported by another endpoint
+ *   -EINVAL       wrong HOW, N over 65536, or a region that is missing, of another
+ *                 context, or imported by another endpoint
  *   -ERANGE       a segment leaves its region
  *   -EACCES       the peer's region does not allow it
  *   -ENOTCONN     not connected yet, or connecting failed

@@ -6,7 +6,8 @@
  * ended it, with -ECANCELED because it was cancelled or its endpoint closed, or
  * with -ETIME because its deadline passed. It reports to exactly one place,
  * chosen when it is submitted: a slime_op that you wait for, or a slime_cq that
- * you drain. The library never calls your code.
+ * you drain (then a slime_op serves to cancel by, and you release it as ever). The
+ * library never calls your code.
  *
  * A transfer never completes with -ETIMEDOUT, so that value from
  * slime_op_wait() always means "not yet". The deadline of a transfer itself is

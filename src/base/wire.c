@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/wire.h"
 
+#include <endian.h>
 #include <string.h>
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "integers are copied as they stand");
 
 uint8_t *sl_wire_skip(struct sl_wire *w, size_t len)
 {
@@ -27,6 +26,7 @@ void sl_wire_put(struct sl_wire *w, const void *src, size_t len)
 
 void sl_wire_put_uint(struct sl_wire *w, uint64_t v, unsigned bytes)
 {
+	v = htole64(v); /* its low bytes are the first */
 	sl_wire_put(w, &v, bytes);
 }
 
@@ -45,7 +45,7 @@ uint64_t sl_wire_get_uint(struct sl_wire *w, unsigned bytes)
 	uint64_t v = 0;
 
 	sl_wire_get(w, &v, bytes);
-	return v;
+	return le64toh(v);
 }
 
 bool sl_wire_is_zero(const void *buf, size_t len)

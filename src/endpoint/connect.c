@@ -67,8 +67,7 @@ static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 	if (n < 0)
 		return n;
 	for (uint32_t lane = 0; lane < c->nlanes; lane++) {
-		const struct sl_desc_section *s =
-		    sl_desc_find(sections, n, c->dom->tr->name, -1, lane);
+		const struct sl_desc_section *s = sl_desc_find(sections, n, c->tr->name, -1, lane);
 		struct sl_blob blob = {0};
 		char offered[64];
 		int rc;
@@ -85,7 +84,7 @@ static int start_cand(slime_ep *ep, struct sl_cand *c, struct slime_error *err)
 		blob.len = s->len;
 		memcpy(blob.bytes, s->bytes, s->len);
 		ep->peer_dom[lane] = s->dom;
-		rc = c->dom->tr->connect(c->conn[lane], &blob, err);
+		rc = c->tr->connect(c->conn[lane], &blob, err);
 		if (rc)
 			return rc;
 		c->started = lane + 1;
@@ -99,7 +98,7 @@ static int cand_ready(struct sl_cand *c, struct slime_error *err)
 	int all = 1;
 
 	for (uint32_t lane = 0; lane < c->started; lane++) {
-		int rc = c->dom->tr->conn_ready(c->conn[lane], err);
+		int rc = c->tr->conn_ready(c->conn[lane], err);
 
 		if (rc < 0)
 			return rc;
@@ -115,7 +114,7 @@ static const struct sl_cand *called_later(slime_ep *ep)
 	for (uint32_t i = ep->trying + 1; i < ep->ncands; i++) {
 		struct sl_cand *c = &ep->cand[i];
 
-		if (!c->out && c->dom->tr->conn_ready(c->conn[0], NULL) == SL_CONN_CALLED)
+		if (!c->out && c->tr->conn_ready(c->conn[0], NULL) == SL_CONN_CALLED)
 			return c;
 	}
 	return NULL;
@@ -126,10 +125,24 @@ static void drop_cand(struct sl_cand *c, uint32_t from)
 	while (c->nlanes > from) {
 		struct sl_conn *conn = c->conn[--c->nlanes];
 
-		c->dom->tr->conn_close(conn);
-		c->dom->tr->conn_destroy(conn);
+		c->tr->conn_close(conn);
+		c->tr->conn_destroy(conn);
 	}
 	c->out = !c->nlanes;
+}
+
+/* "mlx5_0, mlx5_1" */
+static void name_devices(slime_ep *ep)
+{
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < ep->ndoms && len + 2 < sizeof(ep->device_name); i++) {
+		if (i)
+			len += (size_t)snprintf(ep->device_name + len, 3, ", ");
+		ep->tr->conn_name(ep->conn[i], ep->device_name + len,
+		                  sizeof(ep->device_name) - len);
+		len = strlen(ep->device_name);
+	}
 }
 
 static void become_connected(slime_ep *ep, struct sl_cand *c)
@@ -139,11 +152,12 @@ static void become_connected(slime_ep *ep, struct sl_cand *c)
 		if (&ep->cand[i] != c)
 			drop_cand(&ep->cand[i], 0);
 	}
-	ep->tr = c->dom->tr;
-	ep->dom = c->dom;
+	ep->tr = c->tr;
 	ep->nlanes = c->nlanes;
+	ep->ndoms = c->ndoms < c->nlanes ? c->ndoms : c->nlanes;
+	memcpy(ep->dom, c->dom, sizeof(ep->dom));
 	memcpy(ep->conn, c->conn, sizeof(ep->conn));
-	ep->tr->conn_name(ep->conn[0], ep->device_name, sizeof(ep->device_name));
+	name_devices(ep);
 	(void)snprintf(ep->peer_name, sizeof(ep->peer_name), "%s:%u", ep->peer.host, ep->peer.pid);
 	say(ep, "%s: %s", ep->tr->name,
 	    ep->forced ? "it was asked for" : "the best that both sides can use");
@@ -165,7 +179,7 @@ static void next_cand(slime_ep *ep, struct slime_error *err)
 	int rc = err->code;
 
 	for (;;) {
-		sl_ep_refuse(ep, c->dom->tr->name, err->text);
+		sl_ep_refuse(ep, c->tr->name, err->text);
 		drop_cand(c, 0);
 		if (++ep->trying == ep->ncands) {
 			become_failed(ep, rc);
@@ -196,7 +210,7 @@ static bool step_locked(slime_ep *ep)
 		if (!later)
 			return false;
 		rc = sl_fail(&err, -EOPNOTSUPP, "the peer could not use it and waits at %s",
-		             later->dom->tr->name);
+		             later->tr->name);
 	}
 	err.code = rc;
 	next_cand(ep, &err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "endpoint/desc.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static uint64_t checksum(const struct slime_desc *d)
 	uint64_t seed;
 
 	memcpy(&seed, d->bytes, sizeof(seed));
-	return XXH64(d->bytes + BODY_AT, d->len - BODY_AT, seed);
+	return XXH64(d->bytes + BODY_AT, d->len - BODY_AT, le64toh(seed));
 }
 
 static struct sl_wire rest_of(struct slime_desc *d)
@@ -77,6 +78,14 @@ void sl_desc_end(struct slime_desc *out)
 	sl_wire_put_uint(&w, checksum(out), 8);
 }
 
+/* It goes into sentences and onto terminals. */
+static void make_printable(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			text[i] = '?';
+}
+
 static void read_head(struct sl_wire *w, struct sl_desc_head *head)
 {
 	size_t host;
@@ -92,10 +101,12 @@ static void read_head(struct sl_wire *w, struct sl_desc_head *head)
 	head->pid = (uint32_t)sl_wire_get_uint(w, 4);
 	head->lanes = (uint16_t)sl_wire_get_uint(w, 2);
 	host = sl_wire_get_uint(w, 1);
-	if (host >= sizeof(head->host))
+	if (host >= sizeof(head->host)) {
 		w->bad = true;
-	else
-		sl_wire_get(w, head->host, host);
+		return;
+	}
+	sl_wire_get(w, head->host, host);
+	make_printable(head->host, host);
 }
 
 static void read_section(struct sl_wire *w, struct sl_desc_section *s)
@@ -108,6 +119,7 @@ static void read_section(struct sl_wire *w, struct sl_desc_section *s)
 		return;
 	}
 	sl_wire_get(w, s->transport, name);
+	make_printable(s->transport, name);
 	s->dom = (uint8_t)sl_wire_get_uint(w, 1);
 	s->lane = (uint8_t)sl_wire_get_uint(w, 1);
 	s->len = (uint16_t)sl_wire_get_uint(w, 2);

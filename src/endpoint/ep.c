@@ -8,6 +8,7 @@
 
 #include <slime/ep.h>
 
+#include "base/env.h"
 #include "base/error.h"
 #include "base/futex.h"
 #include "base/random.h"
@@ -56,8 +57,8 @@ static int check_names(const struct slime_ep_opts *opts, struct slime_error *err
 static void free_cand(struct sl_cand *c)
 {
 	for (uint32_t i = c->nlanes; i--;) {
-		c->dom->tr->conn_close(c->conn[i]);
-		c->dom->tr->conn_destroy(c->conn[i]);
+		c->tr->conn_close(c->conn[i]);
+		c->tr->conn_destroy(c->conn[i]);
 	}
 	c->nlanes = 0;
 }
@@ -66,9 +67,15 @@ static int make_cand(slime_ep *ep, const struct sl_transport *tr, const char *de
                      struct slime_error *err)
 {
 	struct sl_cand *c = &ep->cand[ep->ncands];
+	struct sl_ctx_dom *doms[SL_LANES_MAX];
 	uint32_t lanes = tr->caps & SL_CAP_LANES && ep->lanes_wanted ? ep->lanes_wanted : 1;
-	int rc = sl_ctx_dom(ep->ctx, tr, device, &c->dom, err);
+	int n = sl_rails_open(ep->ctx, tr, device, lanes, doms, err);
+	int rc = n < 0 ? n : 0;
 
+	c->tr = tr;
+	c->ndoms = n < 0 ? 0 : (uint32_t)n;
+	if (lanes < c->ndoms) /* each that was named has one */
+		lanes = c->ndoms;
 	while (!rc && c->nlanes < lanes) {
 		struct sl_conn_opts opts = {
 		    .depth = ep->depth,
@@ -76,11 +83,12 @@ static int make_cand(slime_ep *ep, const struct sl_transport *tr, const char *de
 		    .first = c->nlanes ? c->conn[0] : NULL,
 		};
 
-		rc = tr->conn_create(c->dom->dom, &opts, &c->conn[c->nlanes], err);
+		c->dom[c->nlanes] = doms[c->nlanes % c->ndoms];
+		rc = tr->conn_create(c->dom[c->nlanes]->dom, &opts, &c->conn[c->nlanes], err);
 		if (!rc)
 			c->nlanes++;
 	}
-	if (rc && c->dom) {
+	if (rc) {
 		sl_progress_enter(ep->ctx);
 		free_cand(c);
 		sl_progress_exit(ep->ctx);
@@ -100,6 +108,10 @@ static int make_cands(slime_ep *ep, const struct slime_ep_opts *opts, struct sli
 
 		if (forced && strcmp(forced, tr->name))
 			continue;
+		if (!forced && !sl_env_lists(SL_ENV_TRANSPORT, tr->name)) {
+			sl_ep_refuse(ep, tr->name, "DLSLIME_TRANSPORT does not list it");
+			continue;
+		}
 		rc = make_cand(ep, tr, opts ? opts->device : NULL, &why);
 		if (!rc) {
 			ep->ncands++;
@@ -180,15 +192,16 @@ void sl_ep_unref(slime_ep *ep)
 static int export_cand(slime_ep *ep, const struct sl_cand *c, struct slime_desc *out,
                        struct slime_error *err)
 {
-	unsigned dom = (unsigned)(c->dom - ep->ctx->doms);
-
 	for (uint32_t lane = 0; lane < c->nlanes; lane++) {
+		unsigned dom = (unsigned)(c->dom[lane] - ep->ctx->doms);
 		struct sl_blob blob = {0};
-		int rc = c->dom->tr->conn_pack(c->conn[lane], &blob, err);
+		int rc = c->tr->conn_pack(c->conn[lane], &blob, err);
 
-		if (!rc && sl_desc_add(out, c->dom->tr->name, dom, lane, &blob))
-			rc = sl_fail(err, -EMSGSIZE, "a description has no room for %u lanes",
-			             c->nlanes);
+		if (!rc && sl_desc_add(out, c->tr->name, dom, lane, &blob))
+			rc =
+			    sl_fail(err, -EMSGSIZE,
+			            "a description has no room for %u lanes over %s: ask for fewer",
+			            c->nlanes, c->tr->name);
 		if (rc)
 			return rc;
 	}
@@ -253,7 +266,7 @@ void slime_ep_close(slime_ep *ep)
 	if (atomic_exchange(&ep->state, SL_EP_CLOSED) != SL_EP_CLOSED) {
 		for (uint32_t i = 0; i < ep->ncands; i++) {
 			for (uint32_t lane = 0; lane < ep->cand[i].nlanes; lane++)
-				ep->cand[i].dom->tr->conn_close(ep->cand[i].conn[lane]);
+				ep->cand[i].tr->conn_close(ep->cand[i].conn[lane]);
 		}
 	}
 	sl_lock_drop(&ep->lock);

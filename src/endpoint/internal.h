@@ -3,9 +3,9 @@
  * endpoint/internal.h - the structs behind the public handles. This directory only.
  *
  * Locks, in the order in which one thread may hold them:
- *	progress lock (ctx)  >  ctx->list_lock  >  ep->lock  >  gate lock (ep), mr->lock,
- *ctx->dom_lock >  a transport's own None is held across sl_op_done() but the progress lock, which
- *transports do not know of.
+ *	progress lock (ctx)  >  ctx->list_lock  >  ep->lock  >
+ *	gate lock (ep), mr->lock, ctx->dom_lock  >  a transport's own
+ * None is held across sl_op_done() but the progress lock, which transports do not know of.
  */
 #ifndef SL_ENDPOINT_INTERNAL_H
 #define SL_ENDPOINT_INTERNAL_H
@@ -22,7 +22,7 @@
 #include "endpoint/desc.h"
 #include "transport/transport.h"
 
-enum { SL_DOMS_MAX = 8, SL_SEGS_INLINE = 16, SL_SEGS_MAX = 65536, SL_CANDS_MAX = 4 };
+enum { SL_DOMS_MAX = 16, SL_SEGS_INLINE = 16, SL_SEGS_MAX = 65536, SL_CANDS_MAX = 4 };
 
 /* Since the context was made; relaxed counters that any thread adds to. */
 struct sl_ctx_stats {
@@ -91,6 +91,7 @@ struct slime_ctx {
 struct slime_mr {
 	slime_ctx *ctx;
 	struct sl_mem mem;
+	const char *kind; /* the name of mem.kind */
 	uint32_t access;
 	_Atomic uint32_t refs; /* one for the user, one for each op in flight */
 	struct sl_lock lock;   /* registration on first use */
@@ -133,6 +134,22 @@ enum {
 	SL_OP_DRIVER = 1 << 4,    /* a thread sleeps as driver until this op is done */
 };
 
+/* A reference to the regions of NIOV iovs in a row. */
+struct sl_hold {
+	slime_mr *mr;
+	slime_rmr *rmr;
+	uint32_t niov;
+};
+
+/* A place in the bytes that a list of iovs names. */
+struct sl_cutter {
+	const struct sl_iov *iov;
+	const struct sl_hold *hold; /* of *IOV */
+	uint32_t niov;              /* from IOV on */
+	uint32_t of_hold;           /* those of them that are HOLD's */
+	uint64_t done;              /* bytes of *IOV that are behind us */
+};
+
 struct slime_op {
 	struct sl_op base; /* first: sl_op_done() casts */
 	slime_ctx *ctx;    /* counted */
@@ -143,19 +160,27 @@ struct slime_op {
 	_Atomic(struct slime_op *) parent; /* this op is a part of that one, on one lane */
 	_Atomic uint32_t lane;
 	_Atomic int64_t deadline_ns;
-	/* of an op that runs as parts */
-	_Atomic uint32_t parts_left;
+	uint32_t tried; /* bit for each lane that could not carry it */
+	uint32_t aimed; /* the lane whose handles are in IOV; of an XFER's iovs, XFER knows */
+	/* of an op that runs as parts: see parts.c */
+	_Atomic uint32_t busy;              /* bit for each lane that carries a part */
+	_Atomic(struct slime_op *) waiting; /* parts that no lane carries */
 	_Atomic int first_error;
 	_Atomic uint64_t part_bytes;
+	/* of a part */
+	struct sl_cutter at, next; /* where the piece that is posted begins, and the one after */
+	uint64_t left;             /* bytes from AT on */
+	uint32_t cap;              /* iovs that there is room for */
+	_Atomic int turn;          /* enum sl_turn */
+	int ended;                 /* how the piece ended, and */
+	uint64_t ended_bytes;
 	bool imm_due; /* a write-immediate: the immediate is sent after the parts */
 	bool fence;
+	bool split;  /* over the transport's limits for one op */
 	void *block; /* iovs (and holds) that did not fit inside */
 	uint32_t nholds;
 	struct slime_result res;
-	struct sl_hold {
-		slime_mr *mr;
-		slime_rmr *rmr;
-	} holds_inline[SL_SEGS_INLINE], *holds; /* a reference for each run of equal handles */
+	struct sl_hold holds_inline[SL_SEGS_INLINE], *holds; /* one for each run of equal handles */
 	struct sl_iov iov[SL_SEGS_INLINE];
 };
 
@@ -163,8 +188,10 @@ enum sl_ep_state { SL_EP_NEW, SL_EP_CONNECTING, SL_EP_CONNECTED, SL_EP_FAILED, S
 
 /* A transport that EP could use. */
 struct sl_cand {
-	struct sl_ctx_dom *dom;
+	const struct sl_transport *tr;
+	struct sl_ctx_dom *dom[SL_LANES_MAX]; /* of each lane; the first NDOMS are different */
 	struct sl_conn *conn[SL_LANES_MAX];
+	uint32_t ndoms;
 	uint32_t nlanes;
 	uint32_t started; /* lanes on which connect() was called */
 	bool out;         /* refused: the reason is in ep->because */
@@ -186,12 +213,14 @@ struct slime_ep {
 	_Atomic int state; /* enum sl_ep_state */
 	_Atomic uint64_t count;
 	_Atomic uint32_t next_lane;
+	_Atomic uint32_t lanes_out;     /* bit for each that could carry nothing of late */
+	_Atomic int64_t lanes_retry_ns; /* when to try those again */
 
 	/* Set when CONNECTED, constant then. */
 	const struct sl_transport *tr;
-	struct sl_ctx_dom *dom;
+	struct sl_ctx_dom *dom[SL_LANES_MAX]; /* of each lane; the first NDOMS are different */
 	struct sl_conn *conn[SL_LANES_MAX];
-	uint32_t nlanes;
+	uint32_t nlanes, ndoms;
 	uint8_t peer_dom[SL_LANES_MAX]; /* which of the peer's domains each lane ends at */
 	struct sl_desc_head peer;
 	char peer_name[96];
@@ -218,6 +247,8 @@ struct slime_xfer {
 	_Atomic uint32_t refs;
 	_Atomic bool busy;
 	enum sl_opcode code;
+	uint32_t aimed; /* the lane whose handles are in IOV; changes only while BUSY */
+	bool split;
 	uint64_t bytes;
 	uint32_t niov, nholds;
 	struct sl_iov *iov;
@@ -309,6 +340,7 @@ struct sl_plan {
 	struct sl_hold *holds;
 	uint32_t nholds;
 	uint64_t bytes;
+	bool split; /* over the transport's limits for one op */
 };
 int sl_plan_segs(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs, size_t n,
                  struct sl_plan *plan);
@@ -324,7 +356,37 @@ bool sl_gate_remove(slime_ep *ep, slime_op *op);
 
 /* lanes.c: from an op to the transport. A refusal has done nothing. */
 int sl_op_dispatch(slime_op *op);
-void sl_op_part_done(slime_op *part, int status, uint64_t bytes);
+/* OP, on its way as a whole, met a lane that cannot carry it: 0, it is on another one. */
+int sl_op_resend(slime_op *op);
+/* Submit OP, whose iovs are aimed at LANE, there. */
+int sl_lane_post(slime_ep *ep, slime_op *op, uint32_t lane);
+/* A bit for each lane that is worth a try; never 0. */
+uint32_t sl_lanes_good(slime_ep *ep);
+/* LANE could not carry an op. */
+void sl_lane_out(slime_ep *ep, uint32_t lane);
+/* Put the handles of LANE into N iovs, which begin where HOLDS does. */
+void sl_iov_aim(const slime_ep *ep, struct sl_iov *iov, const struct sl_hold *holds,
+                uint32_t nholds, uint32_t lane);
+
+/* cutter.c */
+struct sl_cutter sl_cutter_on(const slime_op *op);
+/*
+ * The next iovs, up to CAP and to *BYTES bytes, within EP's limits and aimed at
+ * LANE, into OUT (NULL: only count). Returns how many, and in *BYTES their bytes.
+ */
+uint32_t sl_cutter_take(struct sl_cutter *c, const slime_ep *ep, uint32_t lane, uint64_t *bytes,
+                        uint32_t cap, struct sl_iov *out);
+
+/* parts.c: an op in parts, one on each lane of the mask LANES. -ENOMEM: nothing was done. */
+int sl_parts_start(slime_op *op, uint32_t lanes);
+void sl_part_done(slime_op *part, int status, uint64_t bytes);
+
+/*
+ * rails.c: open the devices of TR for LANES lanes: those that DEVICE names, with commas
+ * between them, or the best. Returns how many are in OUT (SL_LANES_MAX entries).
+ */
+int sl_rails_open(slime_ctx *ctx, const struct sl_transport *tr, const char *device, uint32_t lanes,
+                  struct sl_ctx_dom **out, struct slime_error *err);
 
 void sl_xfer_unref(slime_xfer *xfer);
 

@@ -5,6 +5,7 @@
 
 #include <slime/mr.h>
 
+#include "base/env.h"
 #include "base/error.h"
 #include "endpoint/internal.h"
 #include "transport/transports.h"
@@ -49,6 +50,7 @@ int slime_mr_register(slime_ctx *ctx, void *addr, size_t len, const struct slime
 		return sl_fail(err, rc, "nobody knows the memory at %p", addr);
 	}
 	mr->ctx = ctx;
+	mr->kind = ops->name;
 	mr->access = opts ? opts->access : 0;
 	atomic_init(&mr->refs, 1);
 	sl_lock_init(&mr->lock);
@@ -70,7 +72,10 @@ int sl_mr_reg(slime_mr *mr, struct sl_ctx_dom *dom, struct sl_reg **out, struct 
 	}
 	sl_lock_take(&mr->lock);
 	reg = atomic_load_explicit(&mr->reg[i], memory_order_relaxed);
-	if (!reg) {
+	if (!reg && !(dom->tr->kinds & UINT32_C(1) << mr->mem.kind))
+		rc = sl_fail(err, -EOPNOTSUPP, "%s does not reach %s memory", dom->tr->name,
+		             mr->kind);
+	if (!reg && !rc) {
 		rc = dom->tr->reg(dom->dom, &mr->mem, mr->access, &reg, err);
 		if (!rc) {
 			atomic_store_explicit(&mr->reg[i], reg, memory_order_release);
@@ -129,10 +134,11 @@ static int add_dom(slime_mr *mr, unsigned i, struct slime_desc *out, struct slim
 /* With no endpoint yet, the domains that one would use are opened here. */
 static void open_doms(slime_ctx *ctx)
 {
-	struct sl_ctx_dom *dom;
+	struct sl_ctx_dom *doms[SL_LANES_MAX];
 
 	for (size_t i = 0; sl_transports[i]; i++)
-		(void)sl_ctx_dom(ctx, sl_transports[i], NULL, &dom, NULL);
+		if (sl_env_lists(SL_ENV_TRANSPORT, sl_transports[i]->name))
+			(void)sl_rails_open(ctx, sl_transports[i], NULL, 1, doms, NULL);
 }
 
 int slime_mr_export(slime_mr *mr, struct slime_desc *out, struct slime_error *err)

@@ -7,7 +7,7 @@
  *	                 ▼                                    │
  *	         RUNNING|ABANDONED ──finish───────────────────┘
  *
- * An op that reports to a queue, or to nobody, is ABANDONED from the start.
+ * An op that nobody holds a handle of is ABANDONED from the start.
  * The pool never gives memory back, so the scan for deadlines may look at any
  * op at any time; it acts by a compare-and-swap that includes the generation.
  */
@@ -36,8 +36,11 @@ slime_op *sl_op_get(slime_ep *ep, enum sl_opcode code)
 	atomic_store_explicit(&op->ep, ep, memory_order_relaxed);
 	atomic_store_explicit(&op->parent, NULL, memory_order_relaxed);
 	atomic_store_explicit(&op->lane, 0, memory_order_relaxed);
+	op->tried = 0;
+	op->aimed = 0;
 	op->imm_due = false;
 	op->fence = false;
+	op->split = false;
 	op->block = NULL;
 	op->nholds = 0;
 	op->holds = op->holds_inline;
@@ -75,7 +78,7 @@ static void drop_memory(slime_op *op)
 static void count(slime_op *op)
 {
 	slime_ep *ep = atomic_load_explicit(&op->ep, memory_order_relaxed);
-	struct sl_ctx_stats *s = &ep->dom->stats;
+	struct sl_ctx_stats *s = &ep->dom[0]->stats;
 	int code = (int)op->base.code;
 
 	if (op->res.status) {
@@ -147,7 +150,7 @@ void sl_op_finish(slime_op *op, int status, uint64_t bytes, uint32_t imm)
 	if (cq) {
 		struct slime_result res = op->res;
 
-		sl_op_put(op);
+		report(op); /* who kept a handle to cancel by still has to release it */
 		sl_cq_post(cq, &res);
 	} else {
 		report(op);
@@ -176,12 +179,17 @@ void sl_op_done(struct sl_op *base, int status, uint64_t bytes, uint32_t imm)
 {
 	slime_op *op = (slime_op *)base; /* base is the first member */
 
-	if (atomic_load_explicit(&op->parent, memory_order_relaxed))
-		sl_op_part_done(op, status, bytes);
-	else
-		sl_op_finish(op, status,
-		             bytes + atomic_load_explicit(&op->part_bytes, memory_order_relaxed),
-		             imm);
+	if (atomic_load_explicit(&op->parent, memory_order_relaxed)) {
+		sl_part_done(op, status, bytes);
+		return;
+	}
+	if (status == -ENETDOWN) {
+		status = sl_op_resend(op);
+		if (!status)
+			return;
+	}
+	sl_op_finish(op, status,
+	             bytes + atomic_load_explicit(&op->part_bytes, memory_order_relaxed), imm);
 }
 
 static bool is_done(void *arg)

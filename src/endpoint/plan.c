@@ -58,12 +58,23 @@ void sl_holds_drop(const struct sl_hold *holds, uint32_t n)
 	}
 }
 
+/* Registered with every device that EP's lanes use: the transfer may go over any of them. */
+static int reg_all(slime_ep *ep, slime_mr *mr, struct sl_reg **out)
+{
+	struct sl_reg *other;
+	int rc = sl_mr_reg(mr, ep->dom[0], out, NULL);
+
+	for (uint32_t i = 1; i < ep->ndoms && !rc; i++)
+		rc = sl_mr_reg(mr, ep->dom[i], &other, NULL);
+	return rc;
+}
+
 static void hold(const struct slime_seg *seg, struct sl_hold *h)
 {
 	atomic_fetch_add_explicit(&seg->local->refs, 1, memory_order_relaxed);
 	if (seg->remote)
 		atomic_fetch_add_explicit(&seg->remote->refs, 1, memory_order_relaxed);
-	*h = (struct sl_hold){seg->local, seg->remote};
+	*h = (struct sl_hold){.mr = seg->local, .rmr = seg->remote};
 }
 
 int sl_plan_segs(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs, size_t n,
@@ -74,17 +85,21 @@ int sl_plan_segs(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs
 
 	plan->nholds = 0;
 	plan->bytes = 0;
+	plan->split = code <= SL_OP_WRITE_IMM && n > ep->tr->max_iov;
 	for (size_t i = 0; i < n; i++) {
 		bool same =
 		    i && segs[i].local == segs[i - 1].local && segs[i].remote == segs[i - 1].remote;
 
 		rc = plan_one(ep, code, &segs[i], &plan->iov[i], &plan->bytes);
 		if (!rc && !same)
-			rc = sl_mr_reg(segs[i].local, ep->dom, &reg, NULL);
+			rc = reg_all(ep, segs[i].local, &reg);
 		if (rc)
 			break;
 		if (!same)
 			hold(&segs[i], &plan->holds[plan->nholds++]);
+		plan->holds[plan->nholds - 1].niov++;
+		if (segs[i].len > ep->tr->max_len)
+			plan->split = code <= SL_OP_WRITE_IMM;
 		plan->iov[i].reg = reg;
 		plan->iov[i].rreg = segs[i].remote ? segs[i].remote->rreg[0] : NULL;
 	}

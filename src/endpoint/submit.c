@@ -7,11 +7,10 @@
 
 static const struct slime_submit plain = {.size = sizeof(plain)};
 
-static int check_how(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how,
-                     slime_op **out)
+static int check_how(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how)
 {
 	if (how->size != sizeof(*how) || (how->flags & ~(uint32_t)SLIME_SUBMIT_FENCE) ||
-	    how->timeout_ns < 0 || (how->cq && (out || how->cq->ctx != ep->ctx)))
+	    how->timeout_ns < 0 || (how->cq && how->cq->ctx != ep->ctx))
 		return -EINVAL;
 	if (sl_code_is_recv(code) && (how->flags & SLIME_SUBMIT_FENCE))
 		return -EINVAL;
@@ -61,6 +60,7 @@ static int plan_op(slime_ep *ep, slime_op *op, const struct slime_seg *segs, siz
 	op->base.niov = (uint32_t)n;
 	op->base.bytes = plan.bytes;
 	op->base.imm_bytes = plan.bytes;
+	op->split = plan.split;
 	op->holds = plan.holds;
 	op->nholds = plan.nholds;
 	return 0;
@@ -69,7 +69,7 @@ static int plan_op(slime_ep *ep, slime_op *op, const struct slime_seg *segs, siz
 /* OP is planned and counted in flight: let it run. On refusal it is put back. */
 static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, slime_op **out)
 {
-	struct sl_ctx_stats *s = &ep->dom->stats;
+	struct sl_ctx_stats *s = &ep->dom[0]->stats;
 	int code = (int)op->base.code;
 	uint64_t bytes = op->base.bytes;
 	int rc = 0;
@@ -106,10 +106,9 @@ static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, sl
 }
 
 /* An op for what the user asks, checked but for its segments, and counted in flight. */
-static int begin(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how, slime_op **out,
-                 slime_op **op)
+static int begin(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how, slime_op **op)
 {
-	int rc = check_how(ep, code, how, out);
+	int rc = check_how(ep, code, how);
 
 	if (!rc)
 		rc = reserve(ep, how->cq);
@@ -132,7 +131,7 @@ static int submit(slime_ep *ep, enum sl_opcode code, const struct slime_seg *seg
 		return -EINVAL;
 	if (!how)
 		how = &plain;
-	rc = begin(ep, code, how, out, &op);
+	rc = begin(ep, code, how, &op);
 	if (rc)
 		return rc;
 	op->base.imm = imm;
@@ -153,12 +152,13 @@ int sl_submit_xfer(slime_xfer *xfer, const struct slime_submit *how, slime_op **
 
 	if (!how)
 		how = &plain;
-	rc = begin(ep, xfer->code, how, out, &op);
+	rc = begin(ep, xfer->code, how, &op);
 	if (rc)
 		return rc;
 	op->base.iov = xfer->iov;
 	op->base.niov = xfer->niov;
 	op->base.bytes = xfer->bytes;
+	op->split = xfer->split;
 	op->xfer = xfer;
 	atomic_fetch_add_explicit(&xfer->refs, 1, memory_order_relaxed);
 	return launch(ep, op, how, out);

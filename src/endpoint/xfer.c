@@ -15,6 +15,8 @@ static const char *plan_failure(int rc)
 		return "the peer's region does not allow that access";
 	case -EINVAL:
 		return "a segment names no region, or one of another context or endpoint";
+	case -EOPNOTSUPP:
+		return "the transport does not reach memory of that kind";
 	default:
 		return "the transfer cannot be planned";
 	}
@@ -48,9 +50,13 @@ int slime_xfer_prepare(slime_ep *ep, enum slime_dir dir, const struct slime_seg 
 		return sl_fail(err, rc, "%s", plan_failure(rc));
 	}
 	xfer->niov = (uint32_t)n;
+	xfer->split = plan.split;
 	xfer->nholds = plan.nholds;
 	xfer->bytes = plan.bytes;
 	xfer->ep = ep;
+	xfer->aimed =
+	    atomic_fetch_add_explicit(&ep->next_lane, 1, memory_order_relaxed) % ep->nlanes;
+	sl_iov_aim(ep, xfer->iov, xfer->holds, xfer->nholds, xfer->aimed);
 	atomic_init(&xfer->refs, 1);
 	sl_ep_ref(ep);
 	*out = xfer;

@@ -89,14 +89,15 @@ static inline int sl_op_stop(const struct sl_op *op)
 
 /*
  * The op is over: STATUS is 0 or a negative errno. Any thread, no locks held.
- * It may submit again from within, on the same connection (a fenced op that
- * waited for this one). BYTES: moved; a receive: received. IMM: RECV_IMM only.
+ * It may submit again from within, this op or another (one that a fence held
+ * back), on the same connection or another lane of its endpoint. BYTES: moved; a
+ * receive: received. IMM: RECV_IMM only.
  */
 void sl_op_done(struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
 
 struct sl_dev_info {
 	char name[64]; /* "mlx5_0", "cuda:1" */
-	uint32_t port;
+	uint32_t port; /* 0 and 1 are not told apart */
 	int32_t numa;         /* -1: unknown */
 	uint64_t bytes_per_s; /* line rate, 0: unknown */
 	bool up;
@@ -106,11 +107,13 @@ enum sl_caps {
 	SL_CAP_REMOTE_HOST = 1 << 0, /* can leave this machine */
 	SL_CAP_LANES = 1 << 1,       /* more than one conn per peer helps */
 	SL_CAP_ORDERED = 1 << 2,     /* ops of one conn take effect in order */
+	SL_CAP_RAILS = 1 << 3,       /* each device is a NIC: lanes are dealt over several */
 };
 
 /* What a domain is opened with. Valid only during the call. */
 struct sl_dom_opts {
-	const char *device;       /* NULL: the best */
+	/* As probe() names it, with ":PORT" behind it for a port above 1. NULL: the best. */
+	const char *device;
 	uint32_t flags;           /* enum slime_ctx_flags */
 	uint32_t peer_timeout_ms; /* never 0 */
 };
@@ -119,7 +122,8 @@ struct sl_dom_opts {
 struct sl_conn_opts {
 	uint32_t depth;        /* ops in flight at most; the endpoint keeps to it */
 	uint32_t lane;         /* 0 .. SL_LANES_MAX - 1 */
-	struct sl_conn *first; /* lane 0 of the same endpoint; NULL when this is it */
+	/* lane 0 of the same endpoint, on another domain perhaps; NULL when this is it */
+	struct sl_conn *first;
 };
 
 enum { SL_LANES_MAX = 16 };
@@ -144,10 +148,9 @@ enum {
 struct sl_transport {
 	const char *name;
 	uint32_t caps;    /* enum sl_caps */
-	uint32_t kinds;   /* bit (1 << enum slime_mem_kind) it reaches without a copy */
-	uint32_t rank;    /* higher is preferred when several would do */
-	uint32_t max_iov; /* per submit(); the endpoint splits */
-	uint64_t max_len; /* per run; likewise */
+	uint32_t kinds;   /* bit (1 << enum slime_mem_kind): reg() gets no other */
+	uint32_t max_iov; /* of one-sided ops; the endpoint splits. UINT32_MAX: no limit */
+	uint64_t max_len; /* of a run of theirs; likewise. UINT64_MAX: no limit */
 
 	/*
 	 * List up to CAP devices that could be opened now; returns how many there
@@ -194,8 +197,19 @@ struct sl_transport {
 
 	/*
 	 * 0: accepted. Negative: refused, nothing done: -ENOTCONN, -ECANCELED
-	 * (closed), -ECONNRESET (the peer went away), -ENOMEM, -EOPNOTSUPP. An
-	 * accepted op may be done before submit() returns.
+	 * (closed), -ECONNRESET (the peer went away), -ENETDOWN, -ENOMEM, -EOPNOTSUPP.
+	 * An accepted op may be done before submit() returns.
+	 *
+	 * -ENETDOWN, from here or to sl_op_done(), is for READ and WRITE only: this
+	 * connection cannot carry the op (its port is down, its retries are exhausted)
+	 * but the peer may be there. Nothing of the op is touched any more, and the
+	 * endpoint sends all of it over another lane. From then on submit() says so at
+	 * once, until the connection, which restores itself, is good again: the endpoint
+	 * asks now and then.
+	 *
+	 * Messages and immediates are lane 0's, which keeps their order. They outlast
+	 * that inside of it: until it is good again, they are asked to stop, or it was
+	 * out for peer_timeout_ms (-EHOSTUNREACH).
 	 */
 	int (*submit)(struct sl_conn *conn, struct sl_op *op);
 

@@ -7,9 +7,10 @@
 
 extern const struct sl_transport sl_transport_loopback;
 extern const struct sl_transport sl_transport_shm;
+extern const struct sl_transport sl_transport_rdma;
 extern const struct sl_transport sl_transport_tcp;
 
-/* NULL-terminated, best rank first. */
+/* NULL-terminated, best first: the order in which both sides try them. */
 extern const struct sl_transport *const sl_transports[];
 
 /* A transport that this version knows by name only, and why it is not there. */

@@ -161,8 +161,8 @@ static void handles_of_others_are_refused(void)
 	pair_destroy(q);
 }
 
-/* Exactly one place: an op or a queue. */
-static void two_places_to_report_to_are_refused(void)
+/* It reports to the queue, once; the handle is there to cancel by, early, late or never. */
+static void a_transfer_of_a_queue_can_be_cancelled_by_its_handle(void)
 {
 	struct pair *p = pair_create(NULL);
 	struct slime_submit how = {.size = sizeof(how)};
@@ -174,12 +174,22 @@ static void two_places_to_report_to_are_refused(void)
 	CHECK_OK(slime_cq_create(p->a.ctx, 1, &cq, &test_err));
 	how.cq = cq;
 	for (int i = 0; i < 3; i++) {
-		CHECK_RC(slime_ep_write(p->a.ep, &seg, 1, &how, &op), -EINVAL);
-		CHECK_RC(slime_ep_recv_imm(p->a.ep, &how, &op), -EINVAL);
+		how.user_data = (uint64_t)i;
+		CHECK_OK(slime_ep_recv_imm(p->a.ep, &how, &op));
+		slime_op_cancel(op);
+		if (i == 1)
+			slime_op_release(op); /* before it is over */
+		pair_take(p, cq, &res, 1);
+		CHECK_EQ(res.status, -ECANCELED);
+		CHECK_EQ(res.user_data, (uint64_t)i);
+		if (i != 1)
+			slime_op_release(op);
 	}
-	CHECK(op == NULL);
-	CHECK_OK(slime_ep_write(p->a.ep, &seg, 1, &how, NULL)); /* no slot was lost */
+	CHECK_OK(slime_ep_write(p->a.ep, &seg, 1, &how, &op)); /* no slot was lost */
 	pair_take(p, cq, &res, 1);
+	CHECK_EQ(res.status, 0);
+	slime_op_cancel(op); /* too late, and harmless */
+	slime_op_release(op);
 	slime_cq_destroy(cq);
 	pair_destroy(p);
 }
@@ -237,7 +247,8 @@ const struct contract_case argument_cases[] = {
      IN_BASIC},
     {"null_handles_are_refused", null_handles_are_refused, IN_BASIC},
     {"handles_of_others_are_refused", handles_of_others_are_refused, IN_BASIC},
-    {"two_places_to_report_to_are_refused", two_places_to_report_to_are_refused, IN_BASIC},
+    {"a_transfer_of_a_queue_can_be_cancelled_by_its_handle",
+     a_transfer_of_a_queue_can_be_cancelled_by_its_handle, IN_BASIC},
     {"errors_need_no_place_for_the_sentence", errors_need_no_place_for_the_sentence, IN_BASIC},
     {"errors_are_sentences", errors_are_sentences, IN_BASIC},
     {0},

@@ -435,6 +435,34 @@ static void a_write_past_its_deadline_does_not_come_later(void)
 	break_off_asleep(WRITE, &soon, FAR);
 }
 
+/*
+ * A peer that is slow, but there: who breaks off need not wait longer than for its
+ * answer. Over tcp that is to the call on the new socket.
+ */
+static void a_broken_off_write_ends_when_the_peer_is_back(void)
+{
+	struct pair *p = pair_create(&(struct pair_opts){.len = BIG, .b_manual = true});
+	int64_t took[ROUNDS];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		slime_op *op, *other;
+		int64_t began;
+
+		p->b_asleep = true;
+		op = start_large(p, WRITE, NULL, &other);
+		pair_linger(p, NS_PER_MS);
+		slime_op_cancel(op);
+		pair_linger(p, 4 * NS_PER_MS);
+		p->b_asleep = false;
+		began = now_ns();
+		(void)pair_finish(p, op, NULL);
+		took[i] = now_ns() - began;
+		still_works(p);
+	}
+	CHECK(median(took, ROUNDS) < 10 * NS_PER_MS + slack_ns());
+	pair_destroy(p);
+}
+
 /* What breaking off costs is the library's: a lane that is reset is connected anew. */
 static void the_endpoint_works_after_a_transfer_is_broken_off(void)
 {
@@ -498,6 +526,8 @@ const struct contract_case end_cases[] = {
     {"a_cancelled_write_does_not_come_later", a_cancelled_write_does_not_come_later, IN_MEMORY},
     {"a_write_past_its_deadline_does_not_come_later", a_write_past_its_deadline_does_not_come_later,
      IN_MEMORY},
+    {"a_broken_off_write_ends_when_the_peer_is_back", a_broken_off_write_ends_when_the_peer_is_back,
+     IN_BASIC},
     {"the_endpoint_works_after_a_transfer_is_broken_off",
      the_endpoint_works_after_a_transfer_is_broken_off, IN_MEMORY},
     {"cancel_races_with_completion", cancel_races_with_completion, IN_ALL},

@@ -8,8 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <slime/base.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+/* Log lines would be one for each broken input. */
+static inline void fuzz_log_nothing(void *arg, enum slime_log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
+}
 
 /* What must hold for every input. Not assert(), which a build may leave out. */
 #define MUST(cond)        \

@@ -68,7 +68,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
-	slime_log_set(NULL, NULL, SLIME_LOG_ERROR);
+	slime_log_set(fuzz_log_nothing, NULL, SLIME_LOG_ERROR);
 	alone = own_network();
 	if (!alone)
 		(void)fprintf(stderr, "no network of its own: tcp is left out\n");

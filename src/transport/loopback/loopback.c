@@ -585,7 +585,6 @@ const struct sl_transport sl_transport_loopback = {
     .name = "loopback",
     .caps = SL_CAP_ORDERED,
     .kinds = 1u << SLIME_MEM_HOST,
-    .rank = 100,
     .max_iov = UINT32_MAX,
     .max_len = UINT64_MAX,
     .probe = lo_probe,

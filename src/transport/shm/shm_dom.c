@@ -416,7 +416,6 @@ const struct sl_transport sl_transport_shm = {
     .name = "shm",
     .caps = SL_CAP_ORDERED,
     .kinds = 1u << SLIME_MEM_HOST,
-    .rank = 80,
     .max_iov = 65536,
     .max_len = UINT64_MAX,
     .probe = shm_probe,

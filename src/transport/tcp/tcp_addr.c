@@ -183,15 +183,17 @@ static bool parse_addr(const char *text, struct tcp_addr *out)
 	return false;
 }
 
-/* Bind to A, or with ANY to every address of its family (both families for IPv6). */
+/* Bind to A; an IPv6 "any" takes both families. */
 static int bind_to(struct tcp_fd *fd, const struct tcp_addr *a, uint16_t *out_port)
 {
 	struct tcp_addr got = {.len = sizeof(got.sa)};
 	int s = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int off = 0;
+	int off = 0, on = 1;
 
 	if (s < 0)
 		return -errno;
+	/* who comes back to a fixed port finds the connections that ended there still waiting */
+	(void)setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (a->sa.ss_family == AF_INET6)
 		(void)setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(s, (const struct sockaddr *)&a->sa, a->len) || listen(s, SOMAXCONN) ||
@@ -206,37 +208,92 @@ static int bind_to(struct tcp_fd *fd, const struct tcp_addr *a, uint16_t *out_po
 	return 0;
 }
 
+/* Take the port off "eth1:7000", "10.0.0.7:7000", "[fd00::7]:7000", ":7000"; -1: there is none. */
+static int split_port(const char *device, char *host, size_t cap)
+{
+	const char *colon = strrchr(device, ':');
+	size_t len = colon ? (size_t)(colon - device) : 0;
+	unsigned long port;
+	char *end;
+
+	if (!colon || colon[1] < '0' || colon[1] > '9')
+		return -1;
+	port = strtoul(colon + 1, &end, 10);
+	if (*end || port > UINT16_MAX)
+		return -1;
+	if (len > 2 && device[0] == '[' && device[len - 1] == ']') {
+		device++;
+		len -= 2;
+	}
+	if (len >= cap)
+		return -1;
+	memcpy(host, device, len);
+	host[len] = '\0';
+	return (int)port;
+}
+
+/* The addresses to publish for HOST, an address or an interface. */
+static int find(struct sl_dom *dom, const char *host)
+{
+	struct tcp_addr a;
+
+	if (!parse_addr(host, &a))
+		return collect(dom, host);
+	add_addr(dom, &a);
+	return 0;
+}
+
+/* Those of DEVICE, first without a port: there are interfaces called eth0:1. */
+static int find_device(struct sl_dom *dom, const char *device, uint16_t *port, bool *any)
+{
+	char host[64];
+	int found;
+	int rc;
+
+	*any = !device;
+	if (!device)
+		return collect(dom, NULL);
+	rc = find(dom, device);
+	if (rc || dom->naddrs)
+		return rc;
+	found = split_port(device, host, sizeof(host));
+	if (found < 0)
+		return 0;
+	*port = (uint16_t)found;
+	*any = !*host;
+	return *any ? collect(dom, NULL) : find(dom, host);
+}
+
 int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *err)
 {
 	struct tcp_addr where;
 	uint16_t port = 0;
 	char buf[64];
-	int rc;
+	bool any;
+	int rc = find_device(dom, device, &port, &any);
 
-	if (device && parse_addr(device, &where)) {
-		add_addr(dom, &where);
-	} else {
-		rc = collect(dom, device);
-		if (rc)
-			return sl_fail(err, rc, "the system does not list its network interfaces");
-		if (device && !dom->naddrs)
-			return sl_fail(err, -ENODEV,
-			               "tcp: '%s' is no interface that is up and no address",
-			               device);
-		if (device)
-			where = dom->addr[0];
-		else
-			(void)parse_addr("::", &where);
-	}
+	if (rc)
+		return sl_fail(err, rc, "the system does not list its network interfaces");
+	if (!any && !dom->naddrs)
+		return sl_fail(
+		    err, -ENODEV,
+		    "tcp: '%s' is no interface that is up and no address, with or without a port",
+		    device);
+	if (any)
+		(void)parse_addr("::", &where);
+	else
+		where = dom->addr[0];
+	set_port(&where, port);
 	rc = bind_to(&dom->listener, &where, &port);
-	if (rc && !device) { /* no IPv6 here */
+	if (rc && any && rc != -EADDRINUSE) { /* no IPv6 here */
 		(void)parse_addr("0.0.0.0", &where);
+		set_port(&where, port);
 		rc = bind_to(&dom->listener, &where, &port);
 	}
 	if (rc)
 		return sl_fail(err, rc, "cannot listen on %s: %s", device ? device : "any address",
 		               sl_error_name(rc, buf, sizeof(buf)));
-	if (device)
+	if (!any)
 		dom->naddrs = 1; /* the listener has this one only */
 	for (unsigned i = 0; i < dom->naddrs; i++)
 		set_port(&dom->addr[i], port);
@@ -247,7 +304,8 @@ int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *er
 int sl_tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out)
 {
 	struct sl_wire w = sl_wire_on(out->bytes, sizeof(out->bytes));
-	unsigned n = conn->lane ? 0 : dom->naddrs;
+	/* the other lanes of a device are found where lane 0 is */
+	unsigned n = conn != conn->first && conn->first->dom == dom ? 0 : dom->naddrs;
 
 	sl_wire_put_uint(&w, 1, 1);
 	sl_wire_put_uint(&w, n, 1);

@@ -23,8 +23,12 @@
 #include "transport/transports.h"
 
 static const int64_t close_ns = SL_NS_PER_S;
-/* What a live peer may still do with a socket that was reset: finish one recv(). */
-static const int64_t quiet_ns = SL_NS_PER_MS;
+/*
+ * What a live peer may still do with a socket that was reset: finish one recv().
+ * It has when it answers the next call; else we give it this long, for its thread
+ * may have been preempted in there.
+ */
+static const int64_t quiet_ns = 20 * SL_NS_PER_MS;
 
 static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
                            struct sl_conn **out, struct slime_error *err)
@@ -169,7 +173,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 
 	if (rc)
 		return rc;
-	if (!c->first->naddrs)
+	if (!tcp_peer_addrs(c)->naddrs)
 		return sl_fail(err, -EHOSTUNREACH,
 		               "the peer has published no address that leads to it from here");
 	c->connecting = true;
@@ -287,7 +291,7 @@ static void reset_asking(struct sl_conn *c, int64_t now)
 	sl_tcp_dial(c, 0);
 }
 
-static void end_quiet(struct sl_conn *c)
+void sl_tcp_end_quiet(struct sl_conn *c)
 {
 	struct sl_op *op;
 
@@ -398,7 +402,7 @@ void sl_tcp_conn_tick(struct sl_conn *c, int64_t now)
 	if (!c->was_ready)
 		return;
 	if (now >= c->quiet_at)
-		end_quiet(c);
+		sl_tcp_end_quiet(c);
 	if (now >= c->lost_by || (c->closed && now >= c->stop_by)) {
 		sl_tcp_break(c, -ECONNRESET);
 		return;
@@ -461,7 +465,6 @@ const struct sl_transport sl_transport_tcp = {
     .name = "tcp",
     .caps = SL_CAP_REMOTE_HOST | SL_CAP_LANES | SL_CAP_ORDERED,
     .kinds = 1u << SLIME_MEM_HOST,
-    .rank = 10,
     .max_iov = UINT32_MAX,
     .max_len = UINT64_MAX,
     .probe = tcp_probe,

@@ -33,12 +33,6 @@ void sl_tcp_fail(struct sl_conn *c, int status, const char *what)
 	c->ask.state = ASK_IDLE;
 }
 
-static struct tcp_addr *peer_addrs(struct sl_conn *c, unsigned *n)
-{
-	*n = c->first->naddrs;
-	return c->first->addr;
-}
-
 static void unreachable(struct sl_conn *c, const char *where, int rc)
 {
 	char text[200], buf[64];
@@ -51,12 +45,11 @@ static void unreachable(struct sl_conn *c, const char *where, int rc)
 void sl_tcp_dial(struct sl_conn *c, int rc)
 {
 	char where[80] = "no address";
-	unsigned n;
-	struct tcp_addr *addr = peer_addrs(c, &n);
+	const struct sl_conn *peer = tcp_peer_addrs(c);
 
 	sl_tcp_unwatch(c->dom, &c->ask.fd);
-	for (; c->ask.addr < n; c->ask.addr++) {
-		const struct tcp_addr *a = &addr[c->ask.addr];
+	for (; c->ask.addr < peer->naddrs; c->ask.addr++) {
+		const struct tcp_addr *a = &peer->addr[c->ask.addr];
 		int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 		sl_tcp_addr_text(a, where, sizeof(where));
@@ -120,6 +113,8 @@ static void asking_up(struct sl_conn *c, const struct tcp_answer *answer)
 		sl_tcp_break(c, -EPROTO);
 		return;
 	}
+	if (c->resuming)
+		sl_tcp_end_quiet(c);
 	c->resuming = false;
 	sl_lock_take(&c->lock);
 	c->ask.up = true;

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/wire.h"
 #include "transport/tcp/tcp_impl.h"
 #include "transport/tcp/tcp_table.h"
 
@@ -496,16 +497,20 @@ void sl_tcp_unreg(struct sl_reg *reg)
 
 int sl_tcp_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_error *err)
 {
+	struct sl_wire w = sl_wire_on(out->bytes, sizeof(out->bytes));
+
 	(void)err;
-	memcpy(out->bytes, &reg->id, 8);
-	memcpy(out->bytes + 8, reg->key, sizeof(reg->key));
-	out->len = 8 + sizeof(reg->key);
+	sl_wire_put_uint(&w, reg->id, 8);
+	sl_wire_put(&w, reg->key, sizeof(reg->key));
+	out->len = (uint32_t)(w.p - out->bytes);
 	return 0;
 }
 
 int sl_tcp_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_rreg **out,
                        struct slime_error *err)
 {
+	struct sl_blob copy = *blob;
+	struct sl_wire w = sl_wire_on(copy.bytes, copy.len);
 	struct sl_rreg *r;
 
 	(void)conn;
@@ -514,8 +519,8 @@ int sl_tcp_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct 
 	r = malloc(sizeof(*r));
 	if (!r)
 		return sl_fail(err, -ENOMEM, "no memory for a remote region");
-	memcpy(&r->id, blob->bytes, 8);
-	memcpy(r->key, blob->bytes + 8, sizeof(r->key));
+	r->id = sl_wire_get_uint(&w, 8);
+	sl_wire_get(&w, r->key, sizeof(r->key));
 	*out = r;
 	return 0;
 }

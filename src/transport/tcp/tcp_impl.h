@@ -196,7 +196,7 @@ struct tcp_guest {
 struct sl_conn {
 	struct sl_dom *dom;
 	struct sl_conn *next, *next_same; /* in dom->conns, in a bucket of dom->by_id */
-	struct sl_conn *first;            /* lane 0, whose addresses we share */
+	struct sl_conn *first;            /* lane 0 */
 	struct sl_conn *next_todo;
 	bool in_todo; /* dom->lock */
 	uint32_t lane;
@@ -220,7 +220,7 @@ struct sl_conn {
 	int64_t
 	    lost_by; /* SL_NEVER, or until when the peer may dial anew the socket that it reset */
 	struct sl_op_queue
-	    quiet; /* stopped by a reset; they end at QUIET_AT, when the peer has seen it */
+	    quiet; /* stopped by a reset; they end when the peer has seen it, or at QUIET_AT */
 	int64_t quiet_at;
 	bool resuming;  /* we reset our socket and dial it anew */
 	bool tore;      /* broken, and all ops ended */
@@ -312,7 +312,12 @@ void sl_tcp_todo(struct sl_conn *conn);
 struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id);
 void sl_tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
 
-/* sl_tcp_dial.c; progress */
+/* tcp_dial.c; progress */
+/* The connection that has the addresses of CONN's peer: lane 0 where the peer gave none for it. */
+static inline const struct sl_conn *tcp_peer_addrs(const struct sl_conn *conn)
+{
+	return conn->naddrs ? conn : conn->first;
+}
 void sl_tcp_quick(int fd);
 /* Dial the address at conn->ask.addr, or the next that can be dialled; RC: why not the one before.
  */
@@ -327,6 +332,8 @@ void sl_tcp_note_ready_locked(struct sl_conn *conn);
 void sl_tcp_answer_guest(struct sl_dom *dom, struct tcp_guest *g);
 void sl_tcp_conn_todo(struct sl_conn *conn);
 void sl_tcp_conn_tick(struct sl_conn *conn, int64_t now);
+/* The peer lets go of what was stopped by a reset: it is over. */
+void sl_tcp_end_quiet(struct sl_conn *conn);
 /* The serving socket was reset: by a peer that will dial it anew, or that is gone. */
 void sl_tcp_lost(struct sl_conn *conn);
 /* The peer is gone: end everything with STATUS. */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -179,6 +180,31 @@ static void names_that_nobody_has_are_told_apart(void **state)
 	fixture_destroy(&f);
 }
 
+static void the_environment_restricts_the_choice_but_no_order(void **state)
+{
+	struct slime_ep_info info;
+	slime_ctx *ctx = NULL;
+	slime_ep *ep = NULL;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(setenv("DLSLIME_TRANSPORT", "slow,other", 1), 0);
+	begin();
+	check_both("slow");
+	info = info_of(&f.a);
+	assert_non_null(strstr(info.because, "not fast: DLSLIME_TRANSPORT does not list it"));
+	check_works();
+	ep = only_fast(f.a.ctx); /* what the program names is not chosen */
+	slime_ep_destroy(ep);
+	fixture_destroy(&f);
+	assert_int_equal(setenv("DLSLIME_TRANSPORT", "nonsense", 1), 0);
+	assert_int_equal(slime_ctx_create(NULL, &ctx, NULL), 0);
+	assert_int_equal(slime_ep_create(ctx, NULL, &ep, &f.a.err), -ENODEV);
+	assert_non_null(strstr(f.a.err.text, "DLSLIME_TRANSPORT does not list it"));
+	slime_ctx_destroy(ctx);
+	assert_int_equal(unsetenv("DLSLIME_TRANSPORT"), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -188,6 +214,7 @@ int main(void)
 	    cmocka_unit_test(without_another_the_refusal_is_the_error),
 	    cmocka_unit_test(lanes_are_as_many_as_both_have),
 	    cmocka_unit_test(names_that_nobody_has_are_told_apart),
+	    cmocka_unit_test(the_environment_restricts_the_choice_but_no_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,30 @@ static void long_host_names_are_cut(void **state)
 	assert_int_equal(strlen(head.host), SL_DESC_HOST_MAX - 1);
 }
 
+/* They go into sentences, and onto terminals. */
+static void names_of_the_peer_are_made_printable(void **state)
+{
+	struct sl_desc_head head = endpoint_head();
+	struct sl_blob blob = blob_of("x");
+	struct slime_desc desc;
+
+	(void)state;
+	memcpy(head.host, "a\033[2Jb c\nd\177\200\377", 14);
+	sl_desc_begin(&desc, &head);
+	assert_int_equal(sl_desc_add(&desc, "t\ncp", 0, 0, &blob), 0);
+	sl_desc_end(&desc);
+	assert_int_equal(read_as(&desc, SL_DESC_EP, &head), 1);
+	assert_string_equal(head.host, "a?[2Jb?c?d???");
+	assert_string_equal(sections[0].transport, "t?cp");
+	memset(head.host, 0, sizeof(head.host));
+	memcpy(head.host, "ab", 2);
+	sl_desc_begin(&desc, &head);
+	desc.bytes[16 + 16 + 8 + 4 + 2 + 1] = 0; /* the 'a' */
+	sl_desc_end(&desc);
+	assert_int_equal(read_as(&desc, SL_DESC_EP, &head), 0);
+	assert_string_equal(head.host, "?b");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -220,6 +244,7 @@ int main(void)
 	    cmocka_unit_test(a_full_description_takes_no_more_and_stays_whole),
 	    cmocka_unit_test(more_sections_than_fit_are_refused),
 	    cmocka_unit_test(long_host_names_are_cut),
+	    cmocka_unit_test(names_of_the_peer_are_made_printable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

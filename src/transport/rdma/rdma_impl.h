@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/rdma/rdma_impl.h - the structs of the rdma transport. This directory only.
+ *
+ * A lane has two queue pairs ("channels"): DATA carries reads, writes, immediates and
+ * records; MSG carries messages, straight from the sender's memory into that of the
+ * receive that the peer has told us of (a credit, in a record). Each domain has one
+ * datagram queue pair, its mailbox, through which two ends tell each other their
+ * state until both know all of it; a lost datagram is sent again.
+ *
+ *	        open            the peer's fresh      the peer is
+ *	NONE ──────────► FRESH ──generation: link──► LINKED ──linked to ours──► UP
+ *	                   ▲                            │                        │
+ *	                   └─ empty: made anew, ◄───────┴──► DRAIN ◄─────────────┘
+ *	                      generation + 1              an error, a stop, the peer's newer
+ *	                                                  generation; at the end: NONE
+ *
+ * A channel that drains is in the error state: nothing more of it touches memory
+ * here once its last completion has come. What was in flight is then settled: what the peer
+ * received (it says how much) is done, the rest is posted again on the new queue pair.
+ *
+ * Who touches what: "progress" fields belong to the thread that holds the progress
+ * lock of the context; "lock" fields are under conn->lock. Channel states change
+ * under both, so either is enough to read them.
+ */
+#ifndef SL_RDMA_IMPL_H
+#define SL_RDMA_IMPL_H
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "transport/imm_queue.h"
+#include "transport/op_queue.h"
+#include "transport/rdma/rdma_frame.h"
+#include "transport/rdma/rdma_verbs.h"
+#include "transport/transport.h"
+
+enum {
+	RDMA_WINDOW = 64,    /* receives kept posted for immediates and records */
+	RDMA_MSG_SENDS = 64, /* send queue of a MSG channel */
+	RDMA_MAILS_IN = 128,
+	RDMA_MAILS_OUT = 64,
+	RDMA_GRH_LEN = 40,
+	RDMA_CREDITS_MAX = 1 << 16, /* receives of a peer that we remember */
+	RDMA_STRIKES = 4,           /* errors in a row, with nothing done between: give up */
+	RDMA_BUCKETS = 1024,
+	RDMA_POLL = 32,
+	RDMA_SGES = 4,         /* places that one request gathers, at most */
+	RDMA_RECORD_STEP = 32, /* from one record in memory to the next */
+};
+
+/* From the environment, read when a domain is opened; see docs/transports.md. */
+struct rdma_env {
+	int gid_index; /* -1: by rule */
+	uint32_t service_level, traffic_class;
+	uint32_t reads_out, reads_in;
+	uint32_t send_wr, recv_wr;
+	bool odp;
+	char visible[256]; /* names with commas between and around, or "" for all */
+};
+
+/* "mlx5_0:2#3" taken apart. */
+struct rdma_dev_name {
+	char device[64];
+	uint8_t port; /* 0: any */
+	int gid_index;
+};
+
+/* A port that could be used, or why not. */
+struct rdma_port {
+	uint8_t number;
+	struct ibv_port_attr attr;
+	struct ibv_gid_entry gid;
+	bool has_gid;
+};
+
+enum rdma_chan_kind { RDMA_DATA, RDMA_MSG };
+
+enum rdma_phase { RDMA_NONE, RDMA_FRESH, RDMA_LINKED, RDMA_UP, RDMA_DRAIN };
+
+/* A place in the runs of an op. */
+struct rdma_cursor {
+	uint32_t iov;
+	uint64_t run, off;
+	uint64_t wrs; /* requests made for the op so far */
+};
+
+struct rdma_chan {
+	enum rdma_phase phase;
+	struct ibv_qp *qp;
+	uint32_t psn, gen;
+	uint32_t linked; /* the peer's generation that QP is, or was last, connected to */
+	struct rdma_chan_state far; /* what the peer said last; progress */
+	int64_t drain_by;           /* progress */
+	unsigned strikes;           /* progress */
+
+	/* lock */
+	uint32_t sq_cap, rq_cap;
+	uint64_t sq_posted, sq_done; /* requests since QP was made; a completion names its place */
+	uint64_t rq_posted, rq_done;
+	bool failed;                /* a post failed: drain it */
+	struct sl_op_queue waiting; /* not, or not all of it, posted; the cursor is in the first */
+	struct rdma_cursor cur;
+	struct sl_op_queue posted; /* all of it; priv[0] is the place behind its last request */
+	uint64_t tx_seq, acked;    /* numbered ops given to QP; of them, known to be received */
+	uint64_t fresh_count;      /* RX_COUNT when QP was made; progress */
+	uint64_t rx_count;         /* numbered ops of the peer's received */
+};
+
+/* Fields of sl_op.priv: one-sided ops and sends. */
+enum { RDMA_END, RDMA_SEQ, RDMA_STATUS, RDMA_NOTES };
+#define RDMA_ASKED    UINT64_C(1) /* note: it was asked to stop once already */
+#define RDMA_TOO_LONG UINT64_C(2) /* note: the peer's receive is too short for it */
+/* ... and receives. */
+enum { RDMA_PIECES, RDMA_PIECES_DONE, RDMA_BYTES = 3 };
+#define RDMA_BYTES_TOO_LONG (UINT64_C(1) << 63) /* in RDMA_BYTES: the message is longer than us */
+
+struct sl_conn {
+	struct sl_dom *dom;
+	struct sl_conn *next, *next_same; /* dom->conns, a bucket of dom->by_id; dom->lock */
+	struct sl_conn *first;            /* lane 0 */
+	struct rdma_name me;
+	uint32_t slot;     /* in dom->slots, from connect() on */
+	uint64_t wr_owner; /* ... as completions name it */
+	uint32_t depth;
+
+	/* progress */
+	bool connecting, called;
+	struct rdma_name peer;
+	struct rdma_mail mail; /* the peer's */
+	struct ibv_ah *ah;
+	char *
+	    records; /* RDMA_WINDOW received ones, then one for each place of the DATA send queue */
+	struct ibv_mr *records_mr;
+	uint32_t max_inline, max_sge;
+	uint8_t shift; /* a message goes in pieces of 2^SHIFT bytes */
+	uint32_t cq_share;
+	int refused; /* with the sentence WHY */
+	struct slime_error why;
+	int64_t ask_at, ask_ns; /* SL_NEVER, or when to tell our state again; how long until then */
+	int64_t answer_by;      /* SL_NEVER, or until when the peer's mailbox must have answered */
+	int64_t alive_ns;       /* when the peer's program last showed life */
+	bool had_work;          /* at the last tick */
+	struct sl_op_queue
+	    late; /* stopped writes; they end when the peer has let go, or at LATE_AT */
+	int64_t late_at;
+	int ending; /* 0, or the status with which everything ends */
+	bool over;  /* ... and has ended */
+
+	struct sl_lock lock;
+	_Atomic bool todo;
+	bool closed, broken, ready; /* lock */
+	struct rdma_chan chan[RDMA_CHANS];
+	struct sl_op_queue imm_recvs; /* lock, as all that follows */
+	struct sl_imm_queue imms;
+	uint32_t withheld; /* receives for immediates not posted again: too many wait */
+	/* receives for messages, oldest first; NEXT_RECV is the first that QP does not have */
+	struct sl_op_queue recvs;
+	struct sl_op *next_recv, *next_credit;
+	uint64_t recvs_ended, credits_told; /* of this generation */
+	/* what the peer told us of its receives */
+	struct rdma_credit {
+		uint64_t len;
+		uint8_t shift;
+	} * credits;
+	uint32_t credits_cap;
+	uint64_t credit_head, credit_tail; /* numbered within the peer's generation */
+};
+
+struct sl_reg {
+	struct sl_dom *dom;
+	struct ibv_mr *mr;
+	uint64_t addr, len;
+};
+
+struct sl_rreg {
+	uint64_t addr;
+	uint32_t rkey;
+};
+
+struct rdma_slot {
+	struct sl_conn *conn;
+	uint32_t used; /* how often: completions of an earlier user name another number */
+};
+
+/* An address handle to destroy when the last datagram that uses it is gone. */
+struct rdma_grave {
+	struct rdma_grave *next;
+	struct ibv_ah *ah;
+	uint64_t after;
+};
+
+struct sl_dom {
+	const struct sl_verbs *v;
+	struct rdma_env env;
+	char name[80]; /* "mlx5_0:1" */
+	struct ibv_context *ctx;
+	struct ibv_device_attr_ex attr;
+	struct rdma_port port;
+	uint64_t chunk; /* most bytes of one request, a power of two */
+	uint8_t chunk_shift;
+	int64_t peer_timeout_ns;
+	struct ibv_pd *pd;
+	struct ibv_comp_channel *channel;
+	int epfd, kick_fd;
+
+	/* progress, but for what is said */
+	struct ibv_cq *cq;
+	uint32_t cq_used, cq_stale; /* completions that may come; of queue pairs that are gone */
+	bool slept;                 /* arm() was called since progress() last looked */
+	bool armed;                 /* a notification was asked for and has not come */
+	unsigned calls;
+	struct ibv_wc stash[RDMA_POLL]; /* found by arm(), for progress() */
+	int nstash;
+	int64_t next_tick, last_tick;
+	_Atomic bool work; /* some connection has TODO set; any thread */
+	bool dead;         /* the device is gone */
+	struct rdma_slot *slots;
+	uint32_t nslots;
+
+	struct rdma_mailbox {
+		struct ibv_qp *qp;
+		uint32_t qkey;
+		char *buf;
+		struct ibv_mr *mr;
+		uint64_t out_posted, out_done;
+		struct rdma_grave *graves;
+	} box;
+
+	struct sl_lock lock; /* the lists of connections */
+	struct sl_conn *conns;
+	struct sl_conn *by_id[RDMA_BUCKETS];
+	_Atomic uint32_t nconns; /* that are connecting or connected */
+};
+
+/* Who a completion is for: | slot 20 | its use 8 | 2 | channel 1 | receive 1 | place 32 |. */
+enum { RDMA_SLOT_BOX = (1 << 20) - 1, RDMA_SLOTS_MAX = RDMA_SLOT_BOX };
+
+static inline uint64_t rdma_wr_owner(uint32_t slot, uint32_t used)
+{
+	return (uint64_t)slot << 44 | (uint64_t)(used & 0xff) << 36;
+}
+
+static inline uint64_t rdma_wr_id(uint64_t owner, int kind, bool recv, uint64_t place)
+{
+	return owner | (uint64_t)(kind & 1) << 33 | (uint64_t)recv << 32 | (uint32_t)place;
+}
+
+/* rdma_env.c: malformed values are logged and the default taken. */
+void sl_rdma_env_read(struct rdma_env *out);
+bool sl_rdma_env_sees(const struct rdma_env *env, const char *device);
+
+/* rdma_addr.c: pure rules over what a port tells */
+int sl_rdma_parse_name(const char *text, struct rdma_dev_name *out, struct slime_error *err);
+/* Better GIDs give higher numbers; 0: not without being asked. */
+int sl_rdma_gid_rank(const struct ibv_gid_entry *gid, uint8_t link_layer);
+bool sl_rdma_gid_is_v4(const uint8_t *gid);
+void sl_rdma_gid_text(const uint8_t *gid, char *out, size_t cap);
+uint64_t sl_rdma_line_rate(const struct ibv_port_attr *attr);
+/* The way from PORT to MAIL. -EHOSTUNREACH with a sentence: there is none. */
+int sl_rdma_route(const struct rdma_port *port, const struct rdma_env *env,
+                  const struct rdma_mail *mail, struct ibv_ah_attr *out, struct slime_error *err);
+
+/* rdma_dev.c: devices and their ports */
+int sl_rdma_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err);
+/* Open the device that NAME (NULL: the best) names into DOM: ctx, attr, port, name. */
+int sl_rdma_dev_open(struct sl_dom *dom, const char *name, struct slime_error *err);
+
+/* rdma_dom.c */
+int sl_rdma_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err);
+void sl_rdma_dom_close(struct sl_dom *dom);
+int sl_rdma_progress(struct sl_dom *dom, unsigned budget);
+int sl_rdma_fd(struct sl_dom *dom);
+int sl_rdma_arm(struct sl_dom *dom, int64_t *wake_ns);
+/* Let progress() look at CONN. Any thread. */
+void sl_rdma_todo(struct sl_conn *conn);
+void sl_rdma_tick_by(struct sl_dom *dom, int64_t when_ns);
+/* Make room in the completion queue for N more. Progress. */
+int sl_rdma_cq_take(struct sl_dom *dom, uint32_t n, struct slime_error *err);
+void sl_rdma_cq_give(struct sl_dom *dom, uint32_t n);
+static inline int64_t rdma_tick_ns(const struct sl_dom *dom)
+{
+	return dom->peer_timeout_ns / 8;
+}
+
+/* rdma_reg.c */
+int sl_rdma_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, struct sl_reg **out,
+                struct slime_error *err);
+void sl_rdma_unreg(struct sl_reg *reg);
+int sl_rdma_reg_pack(const struct sl_reg *reg, struct sl_blob *out, struct slime_error *err);
+int sl_rdma_rreg_unpack(struct sl_conn *conn, const struct sl_blob *blob, struct sl_rreg **out,
+                        struct slime_error *err);
+void sl_rdma_rreg_free(struct sl_rreg *rreg);
+/* Why memory could not be registered, as a sentence; LEN bytes, E the errno value. */
+int sl_rdma_reg_failed(const struct sl_dom *dom, size_t len, int e, struct slime_error *err);
+
+/* rdma_mail.c: the mailbox; progress */
+int sl_rdma_box_open(struct sl_dom *dom, struct slime_error *err);
+void sl_rdma_box_close(struct sl_dom *dom);
+/* Send STATE, or drop it: whoever needs an answer asks again. */
+void sl_rdma_box_send(struct sl_dom *dom, struct ibv_ah *ah, const struct rdma_mail *to,
+                      struct rdma_state *state);
+/* Nothing more will be sent by AH (NULL is fine): destroy it, in time. */
+void sl_rdma_box_bury(struct sl_dom *dom, struct ibv_ah *ah);
+void sl_rdma_box_wc(struct sl_dom *dom, const struct ibv_wc *wc);
+void sl_rdma_box_mail(const struct sl_dom *dom, struct rdma_mail *out);
+
+/* rdma_chan.c: the life of a queue pair; progress */
+int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err);
+int sl_rdma_chan_link(struct sl_conn *conn, int kind, struct slime_error *err);
+void sl_rdma_chan_drain(struct sl_conn *conn, int kind);
+bool sl_rdma_chan_is_empty(const struct rdma_chan *c);
+void sl_rdma_chan_free(struct sl_conn *conn, int kind);
+/* Queue pair KIND is empty: what was asked to stop or has failed goes to OVER, stopped writes to
+ * LATE; lock held. */
+void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over,
+                              struct sl_op_queue *late);
+/* The peer's last generation received COUNT: what that covers goes to OVER, the rest waits again.
+ * -EPROTO: it cannot be so many. */
+int sl_rdma_chan_settle_locked(struct sl_conn *conn, int kind, uint64_t count,
+                               struct sl_op_queue *over);
+
+/* rdma_post.c: the DATA channel; lock held */
+void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over);
+/* One more receive for an immediate or a record. */
+void sl_rdma_post_window_locked(struct sl_conn *conn);
+/* What came into the window. -EPROTO, -ENOMEM: end the connection. */
+int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
+                               struct sl_op_queue *over);
+/* Do so few immediates wait again that withheld receives can be posted? */
+static inline bool rdma_imms_have_room(const struct sl_conn *conn)
+{
+	return conn->imms.n < SL_IMM_MAX - RDMA_WINDOW;
+}
+
+/* rdma_msg.c: the MSG channel; lock held */
+void sl_rdma_push_msgs_locked(struct sl_conn *conn);
+void sl_rdma_post_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over);
+void sl_rdma_tell_credits_locked(struct sl_conn *conn);
+int sl_rdma_take_credit_locked(struct sl_conn *conn, const struct rdma_record *record);
+/* A piece came for the oldest receive, or (STATUS) could not. */
+void sl_rdma_take_piece_locked(struct sl_conn *conn, const struct ibv_wc *wc, int status,
+                               struct sl_op_queue *over);
+/* The queue pair has none any more: stopped and failed ones go to OVER, the others begin again. */
+void sl_rdma_reset_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over);
+/* Take OP, which the queue pair does not have, out if it was asked to stop. */
+bool sl_rdma_take_recv_locked(struct sl_conn *conn, struct sl_op *op);
+
+/* rdma_poll.c: completions; progress. Returns how many ops ended. */
+int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc);
+/* What an error completion means for the op it names; 0: nothing, it is to be posted again. */
+int sl_rdma_status(enum ibv_wc_status status);
+
+/* rdma_op.c: from the endpoint and back */
+int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op);
+void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op);
+/* OP goes to OVER, done. */
+void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op);
+static inline void rdma_over(struct sl_op_queue *over, struct sl_op *op, int status)
+{
+	op->priv[RDMA_STATUS] = (uint64_t)(int64_t)status;
+	sl_op_push(over, op);
+}
+/* End all of OVER with the status and bytes that each carries; returns how many. No locks held. */
+int sl_rdma_end(struct sl_op_queue *over);
+/* Take every op out, as no queue pair has any. Each carries STATUS, or that of its stop; writes go
+ * to LATE. */
+void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
+                             struct sl_op_queue *late);
+bool sl_rdma_has_work(struct sl_conn *conn);
+
+/* rdma_conn.c; progress */
+void sl_rdma_conn_state(struct sl_dom *dom, const struct rdma_state *state);
+void sl_rdma_conn_todo(struct sl_conn *conn);
+void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now);
+/* Channel KIND is no good any more: make it anew. STATUS: why, if that is a failure of its own;
+ * after some in a row the connection ends with it. */
+void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status);
+/* The peer is gone, or we close: everything ends with STATUS. */
+void sl_rdma_conn_end(struct sl_conn *conn, int status);
+/* Channel KIND got its last completion, or ought to have. */
+void sl_rdma_conn_drained(struct sl_conn *conn, int kind);
+/* The peer's end of channel KIND is connected to ours. */
+void sl_rdma_conn_up(struct sl_conn *conn, int kind);
+
+#endif

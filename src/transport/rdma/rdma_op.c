@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transport/rdma/rdma_op.c - ops on their way in, taken back, and out. */
+#include <errno.h>
+#include <string.h>
+
+#include "transport/rdma/rdma_impl.h"
+
+static int usable_locked(const struct sl_conn *conn)
+{
+	if (conn->closed)
+		return -ECANCELED;
+	if (conn->broken)
+		return -ECONNRESET;
+	return conn->ready ? 0 : -ENOTCONN;
+}
+
+static int submit_recv_imm_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
+{
+	struct sl_imm imm;
+	int rc;
+
+	if (!conn->closed && sl_imm_pop(&conn->imms, &imm)) { /* also of a peer that went */
+		op->imm = imm.value;
+		op->priv[RDMA_BYTES] = imm.bytes;
+		rdma_over(over, op, 0);
+		if (conn->withheld && rdma_imms_have_room(conn))
+			sl_rdma_todo(conn);
+		return 0;
+	}
+	rc = usable_locked(conn);
+	if (!rc)
+		sl_op_push(&conn->imm_recvs, op);
+	return rc;
+}
+
+static void submit_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
+{
+	sl_op_push(&conn->recvs, op);
+	if (!conn->next_recv)
+		conn->next_recv = op;
+	if (!conn->next_credit)
+		conn->next_credit = op;
+	sl_rdma_post_recvs_locked(conn, over);
+	sl_rdma_tell_credits_locked(conn);
+}
+
+int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op)
+{
+	struct sl_op_queue over = {0};
+	int rc;
+
+	memset(op->priv, 0, sizeof(op->priv));
+	sl_lock_take(&conn->lock);
+	rc = op->code == SL_OP_RECV_IMM ? submit_recv_imm_locked(conn, op, &over)
+	                                : usable_locked(conn);
+	if (!rc && op->code == SL_OP_RECV) {
+		submit_recv_locked(conn, op, &over);
+	} else if (!rc && op->code == SL_OP_SEND) {
+		sl_op_push(&conn->chan[RDMA_MSG].waiting, op);
+		sl_rdma_push_msgs_locked(conn);
+	} else if (!rc && op->code != SL_OP_RECV_IMM) {
+		sl_op_push(&conn->chan[RDMA_DATA].waiting, op);
+		sl_rdma_push_data_locked(conn, &over);
+	}
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+	return rc;
+}
+
+static struct sl_op *find(const struct sl_op_queue *q, const struct sl_op *op)
+{
+	struct sl_op *at = q->head;
+
+	while (at && at != op)
+		at = at->next;
+	return at;
+}
+
+/* Does a queue pair have OP, or some of it? */
+static bool is_out_locked(const struct rdma_chan *c, const struct sl_op *op)
+{
+	return find(&c->posted, op) || (c->waiting.head == op && (c->cur.wrs || c->cur.iov));
+}
+
+/*
+ * Take OP back, if the queue pair does not have it. Else true, the second time that we
+ * are asked: most are over by themselves in the millisecond between, and to take one
+ * away from the queue pair takes it from all the others too.
+ */
+static bool cancel_out_locked(struct rdma_chan *c, struct sl_op *op, struct sl_op_queue *over)
+{
+	bool holds = c->phase == RDMA_UP || c->phase == RDMA_LINKED;
+	bool asked;
+
+	if (!is_out_locked(c, op) || c->phase == RDMA_FRESH || c->phase == RDMA_NONE) {
+		if (sl_op_take_stopped(&c->waiting, op) || sl_op_take_stopped(&c->posted, op))
+			rdma_over(over, op, sl_op_stop(op));
+		return false;
+	}
+	if (!sl_op_stop(op))
+		return false;
+	asked = op->priv[RDMA_NOTES] & RDMA_ASKED;
+	op->priv[RDMA_NOTES] |= RDMA_ASKED;
+	return holds && asked;
+}
+
+void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
+{
+	struct sl_op_queue over = {0};
+	int kind = -1;
+
+	sl_lock_take(&conn->lock);
+	if (sl_op_take_stopped(&conn->imm_recvs, op) || sl_rdma_take_recv_locked(conn, op))
+		rdma_over(&over, op, sl_op_stop(op));
+	else if (find(&conn->recvs, op))
+		kind = sl_op_stop(op) ? RDMA_MSG : -1;
+	else if (cancel_out_locked(&conn->chan[RDMA_DATA], op, &over))
+		kind = RDMA_DATA;
+	else if (!over.head && cancel_out_locked(&conn->chan[RDMA_MSG], op, &over))
+		kind = RDMA_MSG;
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+	if (kind >= 0)
+		sl_rdma_conn_strike(conn, kind, 0);
+}
+
+void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op)
+{
+	bool too_long = op->code == SL_OP_SEND && op->priv[RDMA_NOTES] & RDMA_TOO_LONG;
+
+	rdma_over(over, op, too_long ? -EMSGSIZE : 0);
+}
+
+int sl_rdma_end(struct sl_op_queue *over)
+{
+	struct sl_op *op;
+	int n = 0;
+
+	while ((op = sl_op_pop(over))) {
+		bool receives = op->code == SL_OP_RECV || op->code == SL_OP_RECV_IMM;
+		int status = (int)(int64_t)op->priv[RDMA_STATUS];
+		uint64_t bytes = receives ? op->priv[RDMA_BYTES] : op->bytes;
+
+		sl_op_done(op, status, status ? 0 : bytes,
+		           op->code == SL_OP_RECV_IMM ? op->imm : 0);
+		n++;
+	}
+	return n;
+}
+
+static void take_queue(struct sl_op_queue *q, int status, struct sl_op_queue *over,
+                       struct sl_op_queue *late)
+{
+	struct sl_op *op;
+
+	while ((op = sl_op_pop(q))) {
+		bool writes = op->code == SL_OP_WRITE || op->code == SL_OP_WRITE_IMM;
+		int stop = sl_op_stop(op);
+		int own = (int)(int64_t)op->priv[RDMA_STATUS];
+
+		rdma_over(writes ? late : over, op, own ? own : stop ? stop : status);
+	}
+}
+
+void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
+                             struct sl_op_queue *late)
+{
+	for (int kind = 0; kind < RDMA_CHANS; kind++) {
+		take_queue(&conn->chan[kind].posted, status, over, late);
+		take_queue(&conn->chan[kind].waiting, status, over, late);
+	}
+	take_queue(&conn->recvs, status, over, late);
+	take_queue(&conn->imm_recvs, status, over, late);
+	conn->next_recv = conn->next_credit = NULL;
+}
+
+bool sl_rdma_has_work(struct sl_conn *conn)
+{
+	bool work;
+
+	sl_lock_take(&conn->lock);
+	work = conn->recvs.head || conn->imm_recvs.head;
+	for (int kind = 0; kind < RDMA_CHANS; kind++)
+		work = work || conn->chan[kind].posted.head || conn->chan[kind].waiting.head;
+	sl_lock_drop(&conn->lock);
+	return work;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* transport/rdma/rdma_poll.c - what a completion means. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "transport/rdma/rdma_impl.h"
+
+int sl_rdma_status(enum ibv_wc_status status)
+{
+	switch (status) {
+	case IBV_WC_REM_ACCESS_ERR:
+		return -EACCES;
+	case IBV_WC_REM_INV_REQ_ERR:
+	case IBV_WC_REM_OP_ERR:
+	case IBV_WC_REM_INV_RD_REQ_ERR:
+		return -EREMOTEIO;
+	case IBV_WC_LOC_LEN_ERR:
+		return -EMSGSIZE;
+	case IBV_WC_LOC_PROT_ERR:
+	case IBV_WC_LOC_ACCESS_ERR:
+	case IBV_WC_MW_BIND_ERR:
+		return -EACCES;
+	default:
+		return 0;
+	}
+}
+
+static const char *const kinds[] = {"data", "message"};
+
+static void note(const struct sl_conn *conn, int kind, bool recv, const struct ibv_wc *wc)
+{
+	sl_log(SLIME_LOG_INFO,
+	       "rdma: %s of a %s queue pair of '%s' ended with '%s' (vendor error 0x%x)",
+	       recv ? "a receive" : "a request", kinds[kind], conn->dom->name,
+	       conn->dom->v->wc_status_str(wc->status), wc->vendor_err);
+}
+
+/* What is done, by the place of the last completion. */
+static void retire_locked(struct rdma_chan *c, uint64_t done, struct sl_op_queue *over)
+{
+	while (c->posted.head && c->posted.head->priv[RDMA_END] <= done) {
+		struct sl_op *op = sl_op_pop(&c->posted);
+
+		if (op->code == SL_OP_WRITE_IMM || op->code == SL_OP_SEND)
+			c->acked = op->priv[RDMA_SEQ] + 1;
+		sl_rdma_op_sent(over, op);
+	}
+}
+
+/* The request at PLACE failed: everything before it is done, and it is the first op's that is not.
+ */
+static void blame_locked(struct rdma_chan *c, uint64_t place, int status, struct sl_op_queue *over)
+{
+	struct sl_op *op;
+
+	retire_locked(c, place, over);
+	op = c->posted.head ? c->posted.head : c->waiting.head;
+	if (op && status && !op->priv[RDMA_STATUS])
+		op->priv[RDMA_STATUS] = (uint64_t)(int64_t)status;
+}
+
+/* What has to follow, when the lock is free. */
+struct verdict {
+	bool drained, up, strike;
+	int status; /* of the strike */
+	int end;    /* of the connection */
+};
+
+static void sent_locked(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
+                        struct sl_op_queue *over, struct verdict *out)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+	uint64_t place = c->sq_done + (uint32_t)((uint32_t)wc->wr_id - (uint32_t)c->sq_done);
+
+	if (place >= c->sq_posted)
+		return; /* told twice */
+	c->sq_done = place + 1;
+	if (wc->status != IBV_WC_SUCCESS) {
+		if (wc->status != IBV_WC_WR_FLUSH_ERR) {
+			note(conn, kind, false, wc);
+			blame_locked(c, place, sl_rdma_status(wc->status), over);
+			out->status = sl_rdma_status(wc->status) ? 0 : -EHOSTUNREACH;
+		}
+		out->strike = true;
+		return;
+	}
+	c->strikes = 0;
+	retire_locked(c, c->sq_done, over);
+	if (c->phase != RDMA_UP)
+		return;
+	if (kind == RDMA_DATA) {
+		sl_rdma_push_data_locked(conn, over);
+		sl_rdma_tell_credits_locked(conn);
+	} else {
+		sl_rdma_push_msgs_locked(conn);
+	}
+}
+
+static void received_locked(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
+                            struct sl_op_queue *over, struct verdict *out)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+
+	if ((uint32_t)wc->wr_id != (uint32_t)c->rq_done)
+		return; /* told twice */
+	c->rq_done++;
+	if (wc->status != IBV_WC_SUCCESS) {
+		if (wc->status != IBV_WC_WR_FLUSH_ERR) {
+			note(conn, kind, true, wc);
+			if (kind == RDMA_MSG)
+				sl_rdma_take_piece_locked(conn, wc, sl_rdma_status(wc->status),
+				                          over);
+		}
+		out->strike = true;
+		return;
+	}
+	c->strikes = 0;
+	out->up = c->phase == RDMA_LINKED;
+	if (kind == RDMA_DATA) {
+		out->end = sl_rdma_take_record_locked(conn, wc, over);
+		return;
+	}
+	sl_rdma_take_piece_locked(conn, wc, 0, over);
+	sl_rdma_post_recvs_locked(conn, over);
+	sl_rdma_tell_credits_locked(conn);
+}
+
+static struct sl_conn *conn_of(const struct sl_dom *dom, uint64_t wr_id)
+{
+	uint32_t slot = (uint32_t)(wr_id >> 44);
+
+	if (slot >= dom->nslots || (dom->slots[slot].used & 0xff) != (wr_id >> 36 & 0xff))
+		return NULL;
+	return dom->slots[slot].conn;
+}
+
+int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
+{
+	int kind = (int)(wc->wr_id >> 33 & 1);
+	bool recv = wc->wr_id >> 32 & 1;
+	struct sl_op_queue over = {0};
+	struct verdict v = {0};
+	struct sl_conn *conn;
+	struct rdma_chan *c;
+	bool drains;
+	int n;
+
+	if (wc->wr_id >> 44 == RDMA_SLOT_BOX) {
+		sl_rdma_box_wc(dom, wc);
+		return 1;
+	}
+	conn = conn_of(dom, wc->wr_id);
+	if (!conn || !conn->chan[kind].qp)
+		return 0;
+	c = &conn->chan[kind];
+	sl_lock_take(&conn->lock);
+	drains = c->phase == RDMA_DRAIN;
+	if (recv)
+		received_locked(conn, kind, wc, &over, &v);
+	else
+		sent_locked(conn, kind, wc, &over, &v);
+	v.drained = drains && sl_rdma_chan_is_empty(c);
+	sl_lock_drop(&conn->lock);
+	if (recv && wc->status == IBV_WC_SUCCESS)
+		conn->alive_ns = sl_clock_ns();
+	n = sl_rdma_end(&over);
+	if (v.end && !conn->ending)
+		sl_rdma_conn_end(conn, v.end);
+	else if (v.up)
+		sl_rdma_conn_up(conn, kind);
+	if (v.strike && !drains)
+		sl_rdma_conn_strike(conn, kind, v.status);
+	if (v.drained)
+		sl_rdma_conn_drained(conn, kind);
+	return n;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/rdma/rdma_post.c - reads, writes, immediates and records on the DATA channel.
+ *
+ * An op becomes one request for each run of memory that is in one piece at the peer,
+ * gathered from up to four places here. An immediate goes with the data when that is
+ * a single request, else in a record behind it: one queue pair carries out its
+ * requests in order, so it comes after all bytes.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+
+#include "transport/rdma/rdma_chain.h"
+
+/* Put LEN bytes to the last request, if they go on where it ends at the peer. */
+static bool merge(struct rdma_chain *ch, const struct sl_iov *v, char *addr, uint64_t raddr,
+                  uint64_t len)
+{
+	struct ibv_send_wr *wr = &ch->wr[ch->n - 1];
+	struct ibv_sge *last = &wr->sg_list[wr->num_sge - 1];
+	uint32_t bytes = ch->bytes[ch->n - 1];
+
+	if (wr->wr.rdma.rkey != v->rreg->rkey || wr->wr.rdma.remote_addr + bytes != raddr ||
+	    bytes + len > ch->conn->dom->chunk)
+		return false;
+	if (last->addr + last->length == (uintptr_t)addr && last->lkey == v->reg->mr->lkey) {
+		last->length += (uint32_t)len;
+		ch->bytes[ch->n - 1] += (uint32_t)len;
+		return true;
+	}
+	if ((uint32_t)wr->num_sge == ch->conn->max_sge)
+		return false;
+	sl_rdma_chain_data(ch, addr, v->reg->mr->lkey, (uint32_t)len);
+	return true;
+}
+
+static void advance(struct rdma_cursor *cur, const struct sl_iov *v, uint64_t len)
+{
+	cur->off += len;
+	if (cur->off < v->len)
+		return;
+	cur->off = 0;
+	if (++cur->run < v->count)
+		return;
+	cur->run = 0;
+	cur->iov++;
+}
+
+/* The runs of OP from the cursor on. False: the row is full before the end. */
+static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, unsigned first)
+{
+	struct rdma_cursor *cur = &ch->conn->chan[RDMA_DATA].cur;
+	uint64_t chunk = ch->conn->dom->chunk;
+
+	while (cur->iov < op->niov) {
+		const struct sl_iov *v = &op->iov[cur->iov];
+		char *addr = v->addr + cur->run * v->stride + cur->off;
+		uint64_t raddr = v->rreg->addr + v->roff + cur->run * v->rstride + cur->off;
+		uint64_t len = v->len - cur->off < chunk ? v->len - cur->off : chunk;
+		struct ibv_send_wr *wr;
+
+		if (!v->len) {
+			cur->iov++;
+			continue;
+		}
+		if (ch->n == first || !merge(ch, v, addr, raddr, len)) {
+			if (rdma_chain_is_full(ch))
+				return false;
+			wr = sl_rdma_chain_add(ch, op->code == SL_OP_READ ? IBV_WR_RDMA_READ
+			                                                  : IBV_WR_RDMA_WRITE);
+			wr->wr.rdma.remote_addr = raddr;
+			wr->wr.rdma.rkey = v->rreg->rkey;
+			sl_rdma_chain_data(ch, addr, v->reg->mr->lkey, (uint32_t)len);
+			cur->wrs++;
+		}
+		advance(cur, v, len);
+	}
+	return true;
+}
+
+static bool add_imm(struct rdma_chain *ch, const struct sl_op *op, unsigned first)
+{
+	struct rdma_record record = {.type = RDMA_IMM, .arg = op->imm, .len = op->imm_bytes};
+	struct ibv_send_wr *wr = &ch->wr[first];
+
+	if (ch->n == first + 1 && ch->conn->chan[RDMA_DATA].cur.wrs == 1 &&
+	    ch->bytes[first] == op->imm_bytes) {
+		wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
+		wr->imm_data = htonl(op->imm);
+		return true;
+	}
+	if (rdma_chain_is_full(ch))
+		return false;
+	sl_rdma_chain_record(ch, &record);
+	return true;
+}
+
+/* All of OP that has room. False: there is more. */
+static bool add_op(struct rdma_chain *ch, struct sl_op *op)
+{
+	struct rdma_chan *c = &ch->conn->chan[RDMA_DATA];
+	unsigned first = ch->n;
+
+	if (!add_runs(ch, op, first) || (op->code == SL_OP_WRITE_IMM && !add_imm(ch, op, first)))
+		return false;
+	if (ch->n > first)
+		ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
+	if (op->code == SL_OP_WRITE_IMM)
+		op->priv[RDMA_SEQ] = c->tx_seq++;
+	op->priv[RDMA_END] = rdma_chain_end(ch);
+	return true;
+}
+
+void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
+{
+	struct rdma_chan *c = &conn->chan[RDMA_DATA];
+	struct rdma_chain ch;
+	bool fits = true;
+
+	while (c->phase == RDMA_UP && c->waiting.head) {
+		sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
+		while (c->waiting.head && (fits = add_op(&ch, c->waiting.head))) {
+			sl_op_push(&c->posted, sl_op_pop(&c->waiting));
+			c->cur = (struct rdma_cursor){0};
+		}
+		if ((!ch.n && !fits) || !sl_rdma_chain_post(&ch))
+			break;
+	}
+	/* nothing to move, nothing to wait for */
+	while (c->posted.head && c->posted.head->priv[RDMA_END] <= c->sq_done)
+		sl_rdma_op_sent(over, sl_op_pop(&c->posted));
+}
+
+void sl_rdma_post_window_locked(struct sl_conn *conn)
+{
+	struct rdma_chan *c = &conn->chan[RDMA_DATA];
+	char *at = conn->records + c->rq_posted % RDMA_WINDOW * RDMA_RECORD_STEP;
+	struct ibv_sge sge = {
+	    .addr = (uintptr_t)at, .length = RDMA_RECORD_LEN, .lkey = conn->records_mr->lkey};
+	struct ibv_recv_wr *bad,
+	    wr = {
+		.wr_id = rdma_wr_id(conn->wr_owner, RDMA_DATA, true, c->rq_posted),
+		.sg_list = &sge,
+		.num_sge = 1,
+	    };
+
+	if (!conn->dom->v->post_recv(c->qp, &wr, &bad)) {
+		c->rq_posted++;
+		return;
+	}
+	c->failed = true;
+	sl_rdma_todo(conn);
+}
+
+static int take_imm(struct sl_conn *conn, uint32_t imm, uint64_t bytes, struct sl_op_queue *over)
+{
+	struct sl_op *op = sl_op_pop(&conn->imm_recvs);
+	int rc;
+
+	conn->chan[RDMA_DATA].rx_count++;
+	if (op) {
+		op->imm = imm;
+		op->priv[RDMA_BYTES] = bytes;
+		rdma_over(over, op, 0);
+		return 0;
+	}
+	rc = sl_imm_reserve(&conn->imms);
+	if (!rc)
+		sl_imm_push(&conn->imms, imm, bytes);
+	return rc;
+}
+
+int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
+                               struct sl_op_queue *over)
+{
+	const char *at = conn->records + wc->wr_id % RDMA_WINDOW * RDMA_RECORD_STEP;
+	struct rdma_chan *c = &conn->chan[RDMA_DATA];
+	struct rdma_record record;
+	int rc;
+
+	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
+		rc = take_imm(conn, ntohl(wc->imm_data), wc->byte_len, over);
+	else if (sl_rdma_get_record((const uint8_t *)at, wc->byte_len, &record))
+		rc = -EPROTO;
+	else if (record.type == RDMA_IMM)
+		rc = take_imm(conn, record.arg, record.len, over);
+	else
+		rc = sl_rdma_take_credit_locked(conn, &record);
+	if (c->phase == RDMA_DRAIN)
+		return rc;
+	if (rdma_imms_have_room(conn))
+		sl_rdma_post_window_locked(conn);
+	else
+		conn->withheld++;
+	return rc;
+}
