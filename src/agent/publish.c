@@ -61,8 +61,9 @@ static int remember_locked(slime_agent *agent, const char *name, slime_mr *mr)
 	return 0;
 }
 
-/* The record of MR as NAME; NULL and a sentence. */
-static json_t *record_of(const char *name, slime_mr *mr, struct slime_error *err)
+/* The record of MR as NAME in this life of the agent; NULL and a sentence. */
+static json_t *record_of(const slime_agent *agent, const char *name, slime_mr *mr,
+                         struct slime_error *err)
 {
 	struct slime_desc desc;
 	json_t *record;
@@ -71,7 +72,8 @@ static json_t *record_of(const char *name, slime_mr *mr, struct slime_error *err
 	if (slime_mr_export(mr, &desc, err))
 		return NULL;
 	text = sl_desc_text(&desc);
-	record = text ? json_pack("{ss, ss}", "name", name, "desc", text) : NULL;
+	record = text ? json_pack("{ss, ss, ss}", "name", name, "life", agent->life, "desc", text)
+	              : NULL;
 	free(text);
 	if (!record)
 		(void)sl_fail(err, -ENOMEM, "no memory to publish '%.100s'", name);
@@ -87,7 +89,7 @@ json_t *sl_publish_all(slime_agent *agent)
 
 		sl_lock_take(&agent->lock);
 		LIST_FOREACH(p, &agent->published[b], entry)
-		(void)json_array_append_new(list, record_of(p->name, p->mr, NULL));
+		(void)json_array_append_new(list, record_of(agent, p->name, p->mr, NULL));
 		sl_lock_drop(&agent->lock);
 	}
 	return list;
@@ -154,7 +156,7 @@ int slime_agent_publish(slime_agent *agent, const struct slime_named_mr *regions
 			rc = sl_fail(err, -EINVAL, "no region is given for '%.100s'",
 			             regions[i].name);
 		if (!rc)
-			record = record_of(regions[i].name, regions[i].mr, err);
+			record = record_of(agent, regions[i].name, regions[i].mr, err);
 		if (!rc && (!record || json_array_append_new(b.put, record)))
 			rc = err && err->code < 0 ? err->code : -ENOMEM;
 	}

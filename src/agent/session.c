@@ -103,6 +103,7 @@ void sl_session_forget_locked(struct sl_session *s, const char *name)
 struct resolve {
 	const char *peer, *name;
 	struct slime_desc desc;
+	char life[SL_LIFE_LEN]; /* of the peer that published it; "": not told */
 	slime_agent *agent;
 };
 
@@ -110,13 +111,17 @@ static void on_region(void *arg, const struct sl_ctrl_reply *reply)
 {
 	struct sl_job *job = arg;
 	struct resolve *r = job->arg;
-	json_t *desc = json_object_get(json_object_get(reply->body, "region"), "desc");
+	json_t *region = json_object_get(reply->body, "region");
+	json_t *desc = json_object_get(region, "desc");
+	const char *life = json_string_value(json_object_get(region, "life"));
 	struct slime_error err = reply->err;
 	int rc = reply->status;
 
 	if (!rc && !json_is_string(desc))
 		rc = sl_fail(&err, -EPROTO, "the region '%.80s' of '%.80s' has no description",
 		             r->name, r->peer);
+	if (life)
+		(void)snprintf(r->life, sizeof(r->life), "%s", life);
 	if (!rc)
 		rc = sl_desc_of_text(json_string_value(desc), json_string_length(desc), &r->desc,
 		                     &err);
@@ -192,6 +197,9 @@ int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
 
 	if (!rc)
 		rc = sl_agent_run(link->agent, &job, err);
+	if (!rc && r.life[0] && strcmp(r.life, s->life))
+		return sl_fail(err, -ECONNRESET, "'%.100s' has come back as another process",
+		               link->peer);
 	if (!rc)
 		rc = slime_ep_import(s->ep, &r.desc, &rmr, err);
 	if (rc)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Agents whose peers, or whose control plane, die, freeze, and come back."""
+
+import signal
+import time
+
+import pytest
+from agents import Daemon, Tool
+
+
+@pytest.fixture
+def ctrl(tmp_path):
+    with Daemon(tmp_path / "nanoctrl.db") as daemon:
+        yield daemon
+
+
+def server(url, seed, alias="b"):
+    tool = Tool(url)
+    tool.agent(0, alias, seed=seed)
+    tool.ok("publish", 0, "kv")
+    return tool
+
+
+@pytest.mark.parametrize("transport", ["shm", "tcp"])
+def test_a_peer_killed_and_restarted_is_found_again(ctrl, transport):
+    with Tool(ctrl.url) as a:
+        a.agent(0, "a")
+        with server(ctrl.url, 1):
+            a.ok("connect", 0, "b", transport)
+            a.ok("wait", 0, "b", 10000)
+            a.expect(0, "b", "kv", seed=1)
+        for life in range(2, 6):  # killed by the end of "with", every time
+            with server(ctrl.url, life):
+                status, seconds = a.read(0, "b", "kv", 4096)
+                assert status == "0" and seconds < 1
+                a.ok("check", 0, 4096, life)
+        assert int(a.ok("info", 0, "b").split()[3]) == 4
+
+
+def test_while_a_peer_is_dead_a_transfer_ends_in_its_time(ctrl):
+    with Tool(ctrl.url) as a:
+        a.agent(0, "a")
+        with server(ctrl.url, 1):
+            a.expect(0, "b", "kv", seed=1)
+        status, seconds = a.read(0, "b", "kv", 64, timeout_ms=300)
+        assert status in ("ECONNRESET", "ENOTCONN") and seconds < 2
+
+
+def test_an_alias_is_free_as_soon_as_its_process_is_dead(ctrl):
+    with server(ctrl.url, 1) as b:
+        with Tool(ctrl.url) as other:
+            assert other.ask("agent", 0, "b", "-", 0).startswith("error EEXIST")
+            b.kill()
+            began = time.monotonic()
+            other.agent(0, "b")
+            assert time.monotonic() - began < 5  # not its time to live, which is 15 s
+
+
+def test_nanoctrl_killed_for_a_while_is_not_noticed_by_transfers(ctrl):
+    with Tool(ctrl.url) as a, server(ctrl.url, 1):
+        a.agent(0, "a", ttl_ms=1000)
+        a.ok("connect", 0, "b", "-")
+        a.expect(0, "b", "kv", seed=1)
+        a.say("loop", 0, "b", "kv", 4096, 1000)
+        ctrl.kill()
+        time.sleep(3)  # three times to live pass: nothing else can be waited for
+        with ctrl.again():
+            time.sleep(2)
+            looped, good, bad, worst = a.ok("stat").split()
+            assert looped == "looped" and int(good) > 1000 and bad == "0"
+            a.line()  # the answer to "stat"
+            # registered again, both of them: a newcomer finds a and b
+            with Tool(ctrl.url) as c:
+                c.agent(0, "c")
+                until = time.monotonic() + 20
+                while sorted(c.ok("peers", 0).split()[2:]) != ["a", "b"]:
+                    assert time.monotonic() < until
+                c.expect(0, "b", "kv", seed=1)
+            assert a.ok("info", 0, "b").split()[3] == "0"
+
+
+def test_a_frozen_peer_is_met_again_when_it_thaws(ctrl):
+    with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
+        a.agent(0, "a")
+        a.ok("connect", 0, "b", "tcp")
+        a.ok("wait", 0, "b", 10000)
+        a.expect(0, "b", "kv", seed=1)
+        b.signal(signal.SIGSTOP)
+        status, seconds = a.read(0, "b", "kv", 64, timeout_ms=200)
+        assert status != "0" and seconds < 5
+        b.signal(signal.SIGCONT)
+        a.expect(0, "b", "kv", seed=1)
+
+
+def test_a_frozen_process_whose_alias_was_taken_does_not_come_between(ctrl):
+    with Tool(ctrl.url) as a, Tool(ctrl.url) as old:
+        a.agent(0, "a")
+        old.agent(0, "b", ttl_ms=1000, seed=1)
+        old.ok("publish", 0, "kv")
+        a.expect(0, "b", "kv", seed=1)
+        old.signal(signal.SIGSTOP)
+        until = time.monotonic() + 20
+        while a.ok("peers", 0).split()[1] != "0":  # its time to live passes
+            assert time.monotonic() < until
+        with server(ctrl.url, 2):
+            until = time.monotonic() + 20
+            while a.ask("check", 0, 64, 2) != "ok":
+                a.read(0, "b", "kv", 64)
+                assert time.monotonic() < until
+            old.signal(signal.SIGCONT)
+            for _ in range(50):
+                a.expect(0, "b", "kv", seed=2)
+
+
+def test_a_rolling_restart_of_a_mesh(ctrl):
+    names = [f"m{i}" for i in range(4)]
+    seeds = {name: i for i, name in enumerate(names)}
+    tools = {name: server(ctrl.url, seeds[name], name) for name in names}
+    try:
+        for turn in range(len(names) * 2):
+            for reader in names:
+                for owner in names:
+                    if owner != reader:
+                        tools[reader].expect(0, owner, "kv", seed=seeds[owner])
+            victim = names[turn % len(names)]
+            tools[victim].kill()
+            seeds[victim] += 100
+            tools[victim] = server(ctrl.url, seeds[victim], victim)
+    finally:
+        for tool in tools.values():
+            tool.kill()
