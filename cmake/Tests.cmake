@@ -62,17 +62,18 @@ function(slime_add_test group name timeout)
 	endif()
 endfunction()
 
-# Devices in memory for the tests that ask for them. An archive: who does not ask gets none of it.
-set(rdma_tests "^$")
+# What stands in for hardware. An archive: a test that does not ask for it gets none of it.
+file(GLOB fakes CONFIGURE_DEPENDS tests/fakes/fakes.c tests/fakes/fake_verbs*.c)
+set(rdma_tests "^$") # to leave out of a build without it
 if(NOT BUILD_RDMA)
-	set(rdma_tests "/tests/([^/]*/)?(fakes|rdma)/|/(test|case)_rdma_[^/]*$")
-else()
-	file(GLOB fakes CONFIGURE_DEPENDS tests/fakes/fake_verbs*.c)
-	add_library(test-fakes STATIC ${fakes})
-	slime_flags(test-fakes)
-	target_include_directories(test-fakes PRIVATE include src tests)
-	target_link_libraries(test-fakes PUBLIC dlslime-static)
+	set(rdma_tests "/fake_verbs[^/]*$|/(test|case|rig)_rdma[^/]*$|/unit/(rdma|fakes)/")
+	list(FILTER fakes EXCLUDE REGEX "${rdma_tests}")
 endif()
+add_library(test-fakes STATIC ${fakes})
+slime_flags(test-fakes)
+target_include_directories(test-fakes PRIVATE include src tests)
+target_compile_definitions(test-fakes PRIVATE FAKES_WITH_RDMA=$<BOOL:${BUILD_RDMA}>)
+target_link_libraries(test-fakes PUBLIC dlslime-static)
 
 # A program that sees the library's insides: internal headers, hidden symbols.
 function(slime_inside_program target)
@@ -82,7 +83,7 @@ function(slime_inside_program target)
 	nanoctrl_test_links(${target} ${ARGN})
 	agent_test_links(${target} ${ARGN})
 	target_link_libraries(${target} PRIVATE
-		$<TARGET_NAME_IF_EXISTS:test-fakes> dlslime-static ${CMOCKA_LIBRARY} m)
+		test-fakes dlslime-static ${CMOCKA_LIBRARY} m)
 	set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${test_bin_dir}")
 endfunction()
 
@@ -144,6 +145,11 @@ set(contract_subjects_of_transport loopback shm)
 if(BUILD_TCP)
 	list(APPEND contract_subjects_of_transport tcp)
 endif()
+if(BUILD_RDMA)
+	list(APPEND contract_subjects_of_transport rdma)
+endif()
+
+set(contract_subjects_of_store sqlite sqlite_memory)
 
 function(slime_contract_suite source)
 	get_filename_component(program ${source} NAME_WE)

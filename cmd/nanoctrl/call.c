@@ -107,7 +107,7 @@ const char *call_part(const struct call *call, const char *name)
 		    memcmp(entry->part[i].text, name, entry->part[i].len) == 0)
 			return call->target.part[i];
 	}
-	assert(!"a handler asks for a part that its route has not");
+	assert(0 && "a handler asks for a part that its route has not");
 	return "";
 }
 
@@ -208,6 +208,14 @@ void call_reply_text(struct call *call, int status, const char *type, const char
 	reply(call, &answer);
 }
 
+/* Its errors have a code; where there is no route, the path tells. */
+static bool is_v1(const struct call *call)
+{
+	if (call->entry && call->entry->route)
+		return call->entry->route->v1;
+	return call->target.n_parts > 1 && strcmp(call->target.part[0], "v1") == 0;
+}
+
 void call_reply_error(struct call *call, int status, const char *code, const char *fmt, ...)
 {
 	json_t *body = json_object();
@@ -222,7 +230,7 @@ void call_reply_error(struct call *call, int status, const char *code, const cha
 	while (len > 0 && !target_is_utf8(text, strlen(text)))
 		text[strlen(text) - 1] = '\0';
 	(void)json_object_set_new(body, "status", json_string("error"));
-	if (code && call->entry && call->entry->route && call->entry->route->v1)
+	if (code && is_v1(call))
 		(void)json_object_set_new(body, "code", json_string(code));
 	(void)json_object_set_new(body, "message", json_string(text));
 	call_reply_json(call, status, body);
@@ -261,13 +269,8 @@ void call_add_header(struct call *call, const char *name, const char *value)
 
 void call_refuse(struct call *call, int status, const char *code, const char *text)
 {
-	const struct route *route = call->entry ? call->entry->route : NULL;
 	/* what the reference has no word for is answered as we answer */
-	bool json = status == 401 || status == 403 || (route && route->v1);
-
-	if (!json && call->target.n_parts > 1 && strcmp(call->target.part[0], "v1") == 0 && !route)
-		json = true;
-	if (json) {
+	if (status == 401 || status == 403 || is_v1(call)) {
 		call_reply_error(call, status, code, "%s", text);
 	} else if (status == 404 || status == 405) {
 		struct call_answer answer = {.status = status};

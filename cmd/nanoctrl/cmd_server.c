@@ -123,6 +123,16 @@ static void on_store_gap(void *arg, uint64_t revision)
 	watch_gap(nanoctrl.watch, revision);
 }
 
+static void on_store_timed(void *arg, const char *op, int64_t ns)
+{
+	(void)arg;
+	metric_time("store_seconds",
+	            strcmp(op, "read") == 0    ? "op=\"read\""
+	            : strcmp(op, "write") == 0 ? "op=\"write\""
+	                                       : "op=\"touch\"",
+	            ns);
+}
+
 static int open_store(struct service *service, struct slime_error *err)
 {
 	struct options *options = &service->options;
@@ -131,7 +141,8 @@ static int open_store(struct service *service, struct slime_error *err)
 	                          .where = options->redis_url ? options->redis_url : options->db,
 	                          .event = on_store_event,
 	                          .gap = on_store_gap,
-	                          .health = on_store_health};
+	                          .health = on_store_health,
+	                          .timed = on_store_timed};
 	int rc;
 
 	if (!opts.where) {

@@ -13,6 +13,9 @@ static const struct {
 	const char *help;
 } verbs[] = {
     {"server", verb_server, "run in the foreground, as without a verb"},
+    {"start", verb_start, "run in the background"},
+    {"status", verb_status, "is it running, and does it answer"},
+    {"stop", verb_stop, "end what was started in the background"},
 };
 
 enum { N_VERBS = sizeof(verbs) / sizeof(verbs[0]) };

@@ -223,5 +223,5 @@ const struct route routes_compat[] = {
     {"POST", "/register_mr", RIGHT_REGISTER, true, false, compat_register_mr},
     {"POST", "/get_mr_info", RIGHT_READ, true, false, compat_get_mr_info},
     {"POST", "/get_redis_address", RIGHT_READ, true, false, compat_get_redis_address},
-    {NULL},
+    {.method = NULL},
 };

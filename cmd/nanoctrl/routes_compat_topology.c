@@ -173,12 +173,13 @@ static bool choose_specs(struct call *call, struct wish *w)
 	return w->specs;
 }
 
-static const json_t *number_or_null(struct fields *f, const char *name)
+/* Nobody does anything with it: it is kept as it came, "100Gbps" or 1e11. */
+static json_t *bandwidth_or_null(struct fields *f, const char *name)
 {
-	const json_t *value = field_any_or_null(f, name);
+	json_t *value = field_any_or_null(f, name);
 
-	if (value && !json_is_number(value))
-		fields_fault(f, 422, "EINVAL", "'%s' must be a number", name);
+	if (value && !json_is_number(value) && !json_is_string(value))
+		fields_fault(f, 422, "EINVAL", "'%s' must be a string or a number", name);
 	return value;
 }
 
@@ -188,7 +189,7 @@ void compat_desired_topology(struct call *call)
 	const char *scope = field_scope(&f, RIGHT_REGISTER);
 	const char *alias = part_name(&f, "alias");
 	json_t *targets = field_list(&f, "target_peers", TARGETS_MAX);
-	const json_t *min_bw = number_or_null(&f, "min_bw");
+	json_t *min_bw = bandwidth_or_null(&f, "min_bw");
 	bool symmetric = field_bool_or(&f, "symmetric", false);
 	struct wish *w;
 

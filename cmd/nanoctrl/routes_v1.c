@@ -28,5 +28,5 @@ const struct route routes_v1[] = {
     {"GET", "/v1/obs", RIGHT_READ, false, true, v1_list_obs},
     {"GET", "/v1/resources", RIGHT_READ, false, true, v1_list_resources},
     {"POST", "/v1/batch", RIGHT_READ, true, true, v1_post_batch},
-    {NULL},
+    {.method = NULL},
 };

@@ -75,6 +75,7 @@ static const char *const text[SQL_STATEMENTS] = {
     [SQL_COUNT] = "SELECT n FROM population WHERE class = ?1 AND scope = ?2",
     [SQL_NEXT] = "INSERT INTO counter VALUES (?1, ?2, 1)"
 		 " ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
+    [SQL_CENSUS] = "SELECT class, scope, n FROM population ORDER BY class, scope",
     [SQL_BOX_SIZE] = "SELECT count(*), ifnull(sum(bytes), 0) FROM message WHERE box = ?1",
     [SQL_APPEND] = "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5)",
     [SQL_READ] = "SELECT position, at_ms, value FROM message WHERE box = ?1 AND position > ?2"

@@ -129,7 +129,9 @@ static int tell(struct request *req, size_t i, enum store_change what, const str
 	                                .revision = revision,
 	                                .key = row->key,
 	                                .kind = row->kind,
-	                                .value = row->value};
+	                                .value = row->value,
+	                                .born = row->born,
+	                                .ttl_ms = row->ttl_ms};
 	return 0;
 }
 
@@ -229,6 +231,8 @@ static int run_put(struct sqlite_db *db, struct request *req, size_t i)
 		life.parent = *op->parent;
 	life.revision = db->revision;
 	life.born = found ? old.row.born : db->revision;
+	now.born = life.born;
+	now.ttl_ms = op->ttl_ms;
 	req->res[i] = (struct store_res){.found = found, .number = db->revision};
 	rc = tell_life(req, i, &life);
 	return rc ? rc : tell(req, i, STORE_WAS_PUT, &now, db->revision);
@@ -581,13 +585,37 @@ static int run_next(struct sqlite_db *db, struct request *req, size_t i)
 	return code == SQLITE_DONE ? 0 : broken(db, req, i);
 }
 
+static int run_census(struct sqlite_db *db, struct request *req, size_t i)
+{
+	sqlite3_stmt *st = sqlite_db_use(db, SQL_CENSUS);
+	struct rows rows = {0};
+	int code;
+
+	while ((code = sqlite3_step(st)) == SQLITE_ROW) {
+		struct store_row *row = add_row(req, &rows);
+		const char *scope = row ? column(st, 1, req, NULL) : NULL;
+
+		if (!scope) {
+			(void)sqlite3_reset(st);
+			return no_memory(req, i);
+		}
+		*row = (struct store_row){.kind = "", .value = "", .owner = ""};
+		row->key =
+		    (struct store_key){(enum store_class)sqlite3_column_int(st, 0), scope, "", ""};
+		row->revision = (uint64_t)sqlite3_column_int64(st, 2);
+	}
+	(void)sqlite3_reset(st);
+	req->res[i] = (struct store_res){.n = rows.n, .row = rows.row};
+	return code == SQLITE_DONE ? 0 : broken(db, req, i);
+}
+
 int sqlite_ops_run(struct sqlite_db *db, struct request *req)
 {
 	static int (*const run[])(struct sqlite_db *, struct request *, size_t) = {
-	    [STORE_GET] = run_get,     [STORE_PUT] = run_put,   [STORE_DEL] = run_del,
-	    [STORE_TOUCH] = run_touch, [STORE_LIST] = run_list, [STORE_APPEND] = run_append,
-	    [STORE_READ] = run_read,   [STORE_TRIM] = run_trim, [STORE_COUNT] = run_count,
-	    [STORE_NEXT] = run_next,
+	    [STORE_GET] = run_get,     [STORE_PUT] = run_put,       [STORE_DEL] = run_del,
+	    [STORE_TOUCH] = run_touch, [STORE_LIST] = run_list,     [STORE_APPEND] = run_append,
+	    [STORE_READ] = run_read,   [STORE_TRIM] = run_trim,     [STORE_COUNT] = run_count,
+	    [STORE_NEXT] = run_next,   [STORE_CENSUS] = run_census,
 	};
 
 	for (size_t i = 0; i < req->n; i++) {

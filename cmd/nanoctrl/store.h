@@ -71,6 +71,8 @@ enum store_verb {
 	STORE_TRIM,   /* forget the messages up to a position */
 	STORE_COUNT,  /* how many records of a class and scope there are */
 	STORE_NEXT,   /* the next number of the counter `id` of the scope, from 1 on */
+	STORE_CENSUS, /* a row for each class and scope that have records: their number is its
+	                 revision; the key of the operation is not looked at */
 };
 
 enum { STORE_NAME_MAX = 4096, STORE_VALUE_MAX = 16 << 20 }; /* bytes */
@@ -163,6 +165,8 @@ struct store_opts {
 	void (*gap)(void *arg, uint64_t revision);
 	/* reachable or not, told at each change of it; REASON is a sentence */
 	void (*health)(void *arg, bool up, const char *reason);
+	/* how long a request took: OP is "read", "write" or "touch"; may be NULL */
+	void (*timed)(void *arg, const char *op, int64_t ns);
 	void *arg;
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "sentence.h"
 
@@ -101,11 +102,11 @@ static int check_key(const struct store_key *key, struct slime_error *err)
 
 static int check_verb(const struct store_op *op, struct slime_error *err)
 {
-	bool many = op->verb == STORE_LIST || op->verb == STORE_COUNT;
+	bool many = op->verb == STORE_LIST || op->verb == STORE_COUNT || op->verb == STORE_CENSUS;
 	bool value = op->verb == STORE_PUT || op->verb == STORE_APPEND;
 	bool box = op->verb == STORE_APPEND || op->verb == STORE_READ || op->verb == STORE_TRIM;
 
-	if ((unsigned)op->verb > STORE_NEXT)
+	if ((unsigned)op->verb > STORE_CENSUS)
 		return refuse(err, -EINVAL, "there is no operation %d", (int)op->verb);
 	if (!many && (!op->key.id || !*op->key.id))
 		return refuse(err, -EINVAL, "an operation names no %s", class_name(op->key.class));
@@ -184,6 +185,7 @@ static void sort_verb(struct request *req, enum store_verb verb)
 	case STORE_LIST:
 	case STORE_READ:
 	case STORE_COUNT:
+	case STORE_CENSUS:
 		req->reads = true;
 		break;
 	case STORE_PUT:
@@ -194,6 +196,14 @@ static void sort_verb(struct request *req, enum store_verb verb)
 		req->writes = true;
 		break;
 	}
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 static struct request *alloc_request(size_t n)
@@ -207,6 +217,7 @@ static struct request *alloc_request(size_t n)
 	}
 	req->arena = arena;
 	req->n = n;
+	req->began_ns = now_ns();
 	request_reset(req);
 	req->ops = request_alloc(req, n * sizeof(*req->ops));
 	req->res = request_alloc(req, n * sizeof(*req->res));
@@ -282,8 +293,12 @@ void request_reset(struct request *req)
 	req->last_life = &req->lives;
 }
 
-void request_answer(struct request *req)
+void request_answer(struct request *req, const struct store_opts *opts)
 {
+	const char *what = req->writes ? "write" : req->reads ? "read" : "touch";
+
+	if (opts->timed)
+		opts->timed(opts->arg, what, now_ns() - req->began_ns);
 	if (req->done)
 		req->done(req->arg, req->status, req->failed, req->status ? NULL : req->res,
 		          req->status ? &req->err : NULL);

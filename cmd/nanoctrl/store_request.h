@@ -33,6 +33,7 @@ struct request {
 	size_t n;
 	store_done *done; /* NULL: the store's own */
 	void *arg;
+	int64_t began_ns;
 
 	/* The answer. */
 	int status;
@@ -46,7 +47,7 @@ struct request {
 	bool broken;              /* the store failed, not the request */
 	bool expiry;              /* what it deletes has expired */
 	bool writes;              /* PUT DEL APPEND TRIM NEXT */
-	bool reads;               /* GET LIST READ COUNT */
+	bool reads;               /* GET LIST READ COUNT CENSUS */
 	bool held;                /* lifetimes_hold() was called for its keys */
 	struct arena *arena;
 };
@@ -66,8 +67,8 @@ __attribute__((format(printf, 4, 5))) int request_fail(struct request *req, size
                                                        const char *fmt, ...);
 /* Forget what has been done so far, to run it again. */
 void request_reset(struct request *req);
-/* Call done, and free it. */
-void request_answer(struct request *req);
+/* Tell how long it took, call done, and free it. On the loop. */
+void request_answer(struct request *req, const struct store_opts *opts);
 
 /* Zeroed, at the end of the lists. NULL: no memory. */
 struct change *request_change(struct request *req);

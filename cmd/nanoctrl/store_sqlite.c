@@ -209,7 +209,7 @@ static void answer(struct sqlite_store *s, struct request *req)
 		set_health(s, false, req->err.text);
 	if (req->status && req->expiry)
 		revive(s, req->ops, req->n);
-	request_answer(req);
+	request_answer(req, &s->opts);
 }
 
 /* A request that ran on the reader touches now, or goes on to the writer. */

@@ -108,6 +108,7 @@ enum fake_count {
 	FAKE_CARRIED,   /* those that were completed, signalled or not */
 	FAKE_CQES,
 	FAKE_WAKES,       /* events of completion channels */
+	FAKE_OVERRUNS,    /* of completion queues */
 	FAKE_EVENTS,      /* asynchronous events */
 	FAKE_RNR,         /* a receive was missing */
 	FAKE_UNANSWERED,  /* a packet had no answer, for the first time */

@@ -92,8 +92,7 @@ void fake_recv_done_locked(struct fake_qp *qp, const struct ibv_wc *wc, bool sol
 	fake_cq_add_locked((struct fake_cq *)qp->ibv.recv_cq, &cqe, solicited);
 }
 
-/* The next turn of QP flushes the rest. */
-static void fail(struct fake_qp *qp, enum ibv_wc_status status)
+void fake_carry_fail_locked(struct fake_qp *qp, enum ibv_wc_status status)
 {
 	fake_qp_error_locked(qp);
 	if (qp->ibv.qp_type == IBV_QPT_UD)
@@ -114,7 +113,7 @@ static void fail_peer(struct fake_qp *peer, enum ibv_wc_status status, enum ibv_
 static void fail_both(struct fake_qp *qp, struct fake_qp *peer, enum ibv_wc_status status,
                       enum ibv_event_type event)
 {
-	fail(qp, status);
+	fake_carry_fail_locked(qp, status);
 	fail_peer(peer, IBV_WC_SUCCESS, event);
 }
 
@@ -152,7 +151,7 @@ static enum fake_step await(struct fake_qp *qp, bool *flag, int64_t ns, enum ibv
 	}
 	if (!qp->wait_until || now < qp->wait_until)
 		return STEP_WAIT;
-	fail(qp, status);
+	fake_carry_fail_locked(qp, status);
 	return STEP_MOVED;
 }
 
@@ -174,7 +173,7 @@ static enum fake_step await_receive(struct fake_qp *qp, const struct fake_qp *pe
 
 	if (!qp->attr.rnr_retry) {
 		fake_bump(FAKE_RNR, 1);
-		fail(qp, IBV_WC_RNR_RETRY_EXC_ERR);
+		fake_carry_fail_locked(qp, IBV_WC_RNR_RETRY_EXC_ERR);
 		return STEP_MOVED;
 	}
 	return await(qp, &qp->rnr, qp->attr.rnr_retry == 7 ? 0 : ns, IBV_WC_RNR_RETRY_EXC_ERR);
@@ -254,7 +253,7 @@ static enum fake_step move_piece(struct fake_qp *qp, struct fake_qp *peer,
 	if (is_message(wr)) {
 		there = room_at(peer, qp->sq.bytes, &max);
 		if (!there) {
-			fail(qp, IBV_WC_REM_OP_ERR);
+			fake_carry_fail_locked(qp, IBV_WC_REM_OP_ERR);
 			fail_peer(peer, IBV_WC_LOC_PROT_ERR, IBV_EVENT_QP_REQ_ERR);
 			return STEP_MOVED;
 		}
@@ -264,7 +263,7 @@ static enum fake_step move_piece(struct fake_qp *qp, struct fake_qp *peer,
 	}
 	moved = move_local(qp, wr, there, max);
 	if (!moved)
-		fail(qp, IBV_WC_LOC_PROT_ERR);
+		fake_carry_fail_locked(qp, IBV_WC_LOC_PROT_ERR);
 	qp->sq.bytes += moved;
 	return STEP_MOVED;
 }
@@ -291,7 +290,7 @@ static enum fake_step finish(struct fake_qp *qp, struct fake_qp *peer, const str
 		return await_receive(qp, peer);
 	deliver(qp, peer, wr);
 	if (late != IBV_WC_SUCCESS)
-		fail(qp, late);
+		fake_carry_fail_locked(qp, late);
 	else
 		fake_carry_done_locked(qp, IBV_WC_SUCCESS);
 	return STEP_MOVED;
@@ -305,7 +304,7 @@ static enum fake_step begin_message(struct fake_qp *qp, struct fake_qp *peer,
 		return await_receive(qp, peer);
 	if (fake_sges_len(peer->rx_sge, peer->rx.num_sge) >= wr->len)
 		return STEP_MOVED;
-	fail(qp, IBV_WC_REM_INV_REQ_ERR);
+	fake_carry_fail_locked(qp, IBV_WC_REM_INV_REQ_ERR);
 	fail_peer(peer, IBV_WC_LOC_LEN_ERR, IBV_EVENT_QP_REQ_ERR);
 	return STEP_MOVED;
 }
@@ -371,7 +370,7 @@ enum fake_step fake_carry_locked(struct fake_qp *qp)
 			sq->fault = IBV_WC_LOC_LEN_ERR;
 	}
 	if (sq->fault != IBV_WC_SUCCESS && !sq->fault_late) {
-		fail(qp, sq->fault);
+		fake_carry_fail_locked(qp, sq->fault);
 		return STEP_MOVED;
 	}
 	return qp->ibv.qp_type == IBV_QPT_UD ? fake_carry_datagram_locked(qp, wr) : carry(qp, wr);

@@ -165,7 +165,7 @@ int fake_req_notify_cq(struct ibv_cq *ibv, int solicited_only)
 	int rc;
 
 	fake_lock();
-	rc = fake_fault_call_locked((struct fake_ctx *)ibv->context, "req_notify_cq");
+	rc = fake_fault_call_locked(NULL, "req_notify_cq"); /* a doorbell: no device objects */
 	if (!rc && cq->armed != ARMED)
 		cq->armed = solicited_only ? ARMED_SOLICITED : ARMED;
 	fake_unlock();
@@ -228,8 +228,10 @@ void fake_cq_overrun_locked(struct fake_cq *cq, struct fake_qp *qp)
 {
 	struct fake_ctx *ctx = (struct fake_ctx *)cq->ibv.context;
 
-	if (!cq->dead)
+	if (!cq->dead) {
+		fake_bump(FAKE_OVERRUNS, 1);
 		fake_raise_locked(ctx, &cq->source, IBV_EVENT_CQ_ERR);
+	}
 	cq->dead = true;
 	if (qp->attr.qp_state == IBV_QPS_ERR)
 		return;

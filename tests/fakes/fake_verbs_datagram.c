@@ -172,8 +172,7 @@ enum fake_step fake_carry_datagram_locked(struct fake_qp *qp, struct fake_send *
 	else if (!gather(qp, wr, p.data))
 		status = IBV_WC_LOC_PROT_ERR;
 	if (status != IBV_WC_SUCCESS) {
-		fake_qp_error_locked(qp);
-		fake_carry_done_locked(qp, status);
+		fake_carry_fail_locked(qp, status);
 		return STEP_MOVED;
 	}
 	make_header(&p, &port->gids[wr->to.grh.sgid_index].gid);

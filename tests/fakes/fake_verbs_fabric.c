@@ -142,6 +142,27 @@ static void device_create(struct fake_device *dev, unsigned index)
 	(void)snprintf(dev->ibv.ibdev_path, sizeof(dev->ibv.ibdev_path), "%s", c->ibdev_path);
 }
 
+static int table_grow(struct fake_table *t)
+{
+	unsigned cap = t->cap ? t->cap * 2 : 64;
+	void **slot = calloc(cap, sizeof(*slot));
+	uint8_t *generation = calloc(cap, 1);
+
+	if (!slot || !generation) {
+		free(slot);
+		free(generation);
+		return ENOMEM;
+	}
+	if (t->cap) {
+		memcpy(slot, t->slot, t->cap * sizeof(*slot));
+		memcpy(generation, t->generation, t->cap);
+	}
+	fake_table_free(t);
+	*t = (struct fake_table){
+	    .slot = slot, .generation = generation, .cap = cap, .used = t->used, .next = t->next};
+	return 0;
+}
+
 const struct sl_verbs *fake_verbs_create(const struct fake_verbs_config *config)
 {
 	if (config)
@@ -151,8 +172,12 @@ const struct sl_verbs *fake_verbs_create(const struct fake_verbs_config *config)
 	TAILQ_INIT(&fabric.ctxs);
 	TAILQ_INIT(&fabric.ready);
 	TAILQ_INIT(&fabric.waiting);
-	for (unsigned i = 0; i < fabric.config.n_devices; i++)
+	for (unsigned i = 0; i < fabric.config.n_devices; i++) {
 		device_create(&fabric.devices[i], i);
+		/* now, so that a test which counts allocations sees no more of them later */
+		(void)table_grow(&fabric.devices[i].qps);
+		(void)table_grow(&fabric.devices[i].mrs);
+	}
 	for (int i = 0; i < FAKE_COUNTS; i++)
 		atomic_store(&counts[i], 0);
 	fake_fault_reset_locked();
@@ -226,27 +251,6 @@ int64_t fake_now_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
-static int table_grow(struct fake_table *t)
-{
-	unsigned cap = t->cap ? t->cap * 2 : 64;
-	void **slot = calloc(cap, sizeof(*slot));
-	uint8_t *generation = calloc(cap, 1);
-
-	if (!slot || !generation) {
-		free(slot);
-		free(generation);
-		return ENOMEM;
-	}
-	if (t->cap) {
-		memcpy(slot, t->slot, t->cap * sizeof(*slot));
-		memcpy(generation, t->generation, t->cap);
-	}
-	fake_table_free(t);
-	*t = (struct fake_table){
-	    .slot = slot, .generation = generation, .cap = cap, .used = t->used, .next = t->next};
-	return 0;
 }
 
 /* A number comes back late, and with another generation. */

@@ -283,7 +283,10 @@ struct fake_device *fake_route_locked(const struct fake_device *dev, const struc
 enum fake_step { STEP_IDLE, STEP_MOVED, STEP_WAIT };
 enum fake_step fake_carry_locked(struct fake_qp *qp);
 enum fake_step fake_carry_datagram_locked(struct fake_qp *qp, struct fake_send *wr);
+/* QP's first request is over. */
 void fake_carry_done_locked(struct fake_qp *qp, enum ibv_wc_status status);
+/* It failed: the next turn flushes the others. */
+void fake_carry_fail_locked(struct fake_qp *qp, enum ibv_wc_status status);
 /* QP->rx is over. BYTE_LEN, FLAGS, ...: what WC says beyond that. */
 void fake_recv_done_locked(struct fake_qp *qp, const struct ibv_wc *wc, bool solicited);
 /* COPY up to MAX bytes from offset OFF of a request into or from MEM; returns how many, 0: fault.

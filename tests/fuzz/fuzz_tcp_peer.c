@@ -4,11 +4,13 @@
  *
  * The input is a script for the far end of a connection whose near end is the
  * library: frames and bytes on both sockets, in between transfers that the near
- * end submits. Whatever comes, memory outside the regions stays as it was, and
- * every transfer ends. Everything happens in this thread.
+ * end submits. Whatever comes, memory outside the regions stays as it was, a region
+ * is written, and read, only with that right and its key, and every transfer
+ * ends. Everything happens in this thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,19 +18,24 @@
 
 #include <slime/slime.h>
 
+#include "base/random.h"
 #include "base/wire.h"
 #include "endpoint/desc.h"
 #include "fuzz.h"
 #include "own_network.h"
 #include "transport/tcp/tcp_frame.h"
 
-enum { REGION = 8192, GUARD = 4096, CANARY = 0x5c, OPS_MAX = 32 };
+enum { REGION = 8192, GUARD = 4096, CANARY = 0x5c, OPS_MAX = 32, SECRET = 16 };
+
+/* Regions of the near end, by what the far end may do with them. */
+enum { OPEN, READ_ONLY, WRITE_ONLY, LOCKED, REGIONS };
 
 static slime_ctx *ctx;
 static bool alone;
 static int listener;
 static struct sockaddr_in listener_addr;
-static unsigned char memory[GUARD + REGION + GUARD];
+static unsigned char memory[GUARD + REGIONS * (REGION + GUARD)];
+static unsigned char secret[SECRET]; /* what LOCKED and WRITE_ONLY are full of */
 
 /* A script, eaten from the front. At its end it gives zeroes. */
 struct script {
@@ -40,7 +47,7 @@ struct script {
 struct far {
 	struct slime_desc desc; /* of the far end, as the near end sees it */
 	struct tcp_name me, near;
-	struct tcp_piece region; /* of the near end, with its key */
+	struct tcp_piece region[REGIONS]; /* of the near end, with its key; LOCKED: a wrong one */
 	int ask, answer;
 	bool greeted;
 };
@@ -48,7 +55,7 @@ struct far {
 /* The near end. */
 struct near {
 	slime_ep *ep;
-	slime_mr *mr;
+	slime_mr *mr[REGIONS];
 	slime_rmr *rmr;
 	slime_op *ops[OPS_MAX];
 	unsigned nops;
@@ -78,6 +85,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	MUST(bind(listener, (struct sockaddr *)&listener_addr, len) == 0);
 	MUST(listen(listener, 64) == 0);
 	MUST(getsockname(listener, (struct sockaddr *)&listener_addr, &len) == 0);
+	MUST(sl_random(secret, sizeof(secret)) == 0);
 	return 0;
 }
 
@@ -157,6 +165,14 @@ static void describe_far(struct far *far, uint64_t host)
 	sl_desc_end(&far->desc);
 }
 
+/* What is said arrives when it is said, not when the last was acknowledged. */
+static void no_delay(int fd)
+{
+	int on = 1;
+
+	MUST(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
+}
+
 static void dial(struct far *far, uint16_t port)
 {
 	struct tcp_hello hello = {.to = far->near, .from = far->me};
@@ -167,6 +183,7 @@ static void dial(struct far *far, uint16_t port)
 	far->ask = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	while (connect(far->ask, (struct sockaddr *)&sa, sizeof(sa)) && errno != EISCONN)
 		MUST(errno == EINTR || errno == EALREADY); /* libFuzzer's alarm */
+	no_delay(far->ask);
 	sl_tcp_put_hello(bytes, &hello);
 	MUST(send(far->ask, bytes, sizeof(bytes), MSG_NOSIGNAL) == TCP_HELLO_LEN);
 }
@@ -205,6 +222,7 @@ static void pick_up(struct far *far)
 		far->answer = -1;
 		return;
 	}
+	no_delay(far->answer);
 	sl_tcp_put_answer(bytes, &answer);
 	MUST(send(far->answer, bytes, sizeof(bytes), MSG_NOSIGNAL) == TCP_ANSWER_LEN);
 	far->greeted = true;
@@ -239,7 +257,6 @@ static void swap_regions(struct near *near, struct far *far)
 {
 	struct sl_desc_head head = {.kind = SL_DESC_MR, .len = REGION, .access = 3, .mem_kind = 1};
 	struct sl_blob blob = {.len = 24};
-	struct sl_desc_section s;
 	struct slime_desc desc;
 
 	memset(head.ctx_id, 0xfa, sizeof(head.ctx_id));
@@ -247,24 +264,64 @@ static void swap_regions(struct near *near, struct far *far)
 	MUST(sl_desc_add(&desc, "tcp", 0, 0, &blob) == 0);
 	sl_desc_end(&desc);
 	MUST(slime_ep_import(near->ep, &desc, &near->rmr, NULL) == 0);
-	MUST(slime_mr_export(near->mr, &desc, NULL) == 0);
-	s = tcp_section(&desc, SL_DESC_MR);
-	MUST(s.len == 24);
-	memcpy(&far->region.region, s.bytes, 8);
-	memcpy(far->region.key, s.bytes + 8, 16);
+	for (int i = 0; i < REGIONS; i++) {
+		struct sl_desc_section s;
+
+		MUST(slime_mr_export(near->mr[i], &desc, NULL) == 0);
+		s = tcp_section(&desc, SL_DESC_MR);
+		MUST(s.len == 24);
+		memcpy(&far->region[i].region, s.bytes, 8);
+		memcpy(far->region[i].key, s.bytes + 8, 16);
+	}
+	far->region[LOCKED].key[15] ^= 1;
+}
+
+static unsigned char *region_at(int i)
+{
+	return memory + GUARD + (size_t)i * (REGION + GUARD);
+}
+
+static void fill_memory(void)
+{
+	memset(memory, CANARY, sizeof(memory));
+	for (int i = 0; i < REGION; i += SECRET) {
+		memcpy(region_at(WRITE_ONLY) + i, secret, SECRET);
+		memcpy(region_at(LOCKED) + i, secret, SECRET);
+	}
+}
+
+static void check_memory(void)
+{
+	for (size_t i = 0; i <= REGIONS; i++) /* before each, and behind the last */
+		for (size_t k = 0; k < GUARD; k++)
+			MUST(memory[i * (REGION + GUARD) + k] == CANARY);
+	for (size_t k = 0; k < REGION; k++) {
+		MUST(region_at(READ_ONLY)[k] == CANARY);
+		MUST(region_at(LOCKED)[k] == secret[k % SECRET]);
+	}
 }
 
 static void begin(struct near *near, struct far *far)
 {
 	struct slime_ep_opts opts = {.size = sizeof(opts), .transport = "tcp", .lanes = 1};
-	struct slime_mr_opts mr_opts = {.size = sizeof(mr_opts), .access = SLIME_ACCESS_REMOTE};
+	static const uint32_t access[REGIONS] = {
+	    [OPEN] = SLIME_ACCESS_REMOTE,
+	    [READ_ONLY] = SLIME_ACCESS_REMOTE_READ,
+	    [WRITE_ONLY] = SLIME_ACCESS_REMOTE_WRITE,
+	    [LOCKED] = SLIME_ACCESS_REMOTE,
+	};
 
-	memset(memory, CANARY, sizeof(memory));
+	fill_memory();
 	far->me.id = 77;
 	far->answer = -1;
 	memset(far->me.secret, 0x77, sizeof(far->me.secret));
 	MUST(slime_ep_create(ctx, &opts, &near->ep, NULL) == 0);
-	MUST(slime_mr_register(ctx, memory + GUARD, REGION, &mr_opts, &near->mr, NULL) == 0);
+	for (int i = 0; i < REGIONS; i++) {
+		struct slime_mr_opts mr_opts = {.size = sizeof(mr_opts), .access = access[i]};
+
+		MUST(slime_mr_register(ctx, region_at(i), REGION, &mr_opts, &near->mr[i], NULL) ==
+		     0);
+	}
 	meet(near, far);
 	swap_regions(near, far);
 }
@@ -302,9 +359,9 @@ static void say_head(struct script *s, int fd)
 	say(fd, bytes, sizeof(bytes));
 }
 
-static void say_piece(struct script *s, const struct far *far)
+static void say_piece(struct script *s, const struct far *far, int region)
 {
-	struct tcp_piece piece = far->region;
+	struct tcp_piece piece = far->region[region];
 	uint8_t bytes[TCP_PIECE_LEN];
 
 	piece.off = eat(s, 2);
@@ -320,8 +377,8 @@ static void submit(struct script *s, struct near *near)
 	unsigned kind = (unsigned)eat(s, 1) % 6;
 	uint64_t off = eat(s, 2) % REGION, len = eat(s, 2) % (REGION - off + 1);
 	struct slime_seg seg = {
-	    .local = near->mr, .remote = near->rmr, .local_off = off, .len = len};
-	struct slime_span span = {.mr = near->mr, .off = off, .len = len};
+	    .local = near->mr[OPEN], .remote = near->rmr, .local_off = off, .len = len};
+	struct slime_span span = {.mr = near->mr[OPEN], .off = off, .len = len};
 	slime_op **op = &near->ops[near->nops];
 	int rc;
 
@@ -343,22 +400,29 @@ static void submit(struct script *s, struct near *near)
 	near->nops += rc == 0;
 }
 
+/* Did the near end say something? It never tells what it must not. */
+static bool hear(int fd)
+{
+	static char heard[65536];
+	ssize_t n = recv(fd, heard, sizeof(heard), MSG_DONTWAIT);
+
+	MUST(n <= 0 || !memmem(heard, (size_t)n, secret, sizeof(secret)));
+	return n > 0;
+}
+
 /* Move the near end along and hear what it says. */
 static void progress(const struct far *far)
 {
-	static char heard[65536];
-
 	for (int i = 0; i < 3; i++)
 		MUST(slime_ctx_progress(ctx) >= 0);
-	while (recv(far->ask, heard, sizeof(heard), MSG_DONTWAIT) > 0 ||
-	       recv(far->answer, heard, sizeof(heard), MSG_DONTWAIT) > 0)
+	while (hear(far->ask) || hear(far->answer))
 		MUST(slime_ctx_progress(ctx) >= 0);
 }
 
 static void play(struct script *s, struct near *near, struct far *far)
 {
 	while (s->left) {
-		switch (eat(s, 1) % 8) {
+		switch (eat(s, 1) % 11) {
 		case 0:
 			say_raw(s, far->ask);
 			break;
@@ -372,7 +436,7 @@ static void play(struct script *s, struct near *near, struct far *far)
 			say_head(s, far->answer);
 			break;
 		case 4:
-			say_piece(s, far);
+			say_piece(s, far, OPEN);
 			break;
 		case 5:
 			submit(s, near);
@@ -380,8 +444,17 @@ static void play(struct script *s, struct near *near, struct far *far)
 		case 6:
 			progress(far);
 			break;
-		default:
+		case 7:
 			slime_op_cancel(near->nops ? near->ops[eat(s, 1) % near->nops] : NULL);
+			break;
+		case 8:
+			say_piece(s, far, READ_ONLY);
+			break;
+		case 9:
+			say_piece(s, far, WRITE_ONLY);
+			break;
+		default:
+			say_piece(s, far, LOCKED);
 			break;
 		}
 	}
@@ -398,9 +471,9 @@ static void end(struct near *near, struct far *far)
 		MUST(slime_op_wait(near->ops[i], 0, NULL) != -ETIMEDOUT);
 		slime_op_release(near->ops[i]);
 	}
-	slime_mr_deregister(near->mr);
-	for (unsigned i = 0; i < GUARD; i++)
-		MUST(memory[i] == CANARY && memory[GUARD + REGION + i] == CANARY);
+	for (int i = 0; i < REGIONS; i++)
+		slime_mr_deregister(near->mr[i]);
+	check_memory();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "fakes/fake_records.h"
+#include "fakes/nanoctrl/fake_records.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -93,8 +93,8 @@ static void free_record(struct fake_record *record)
 	free(record);
 }
 
-static void tell(struct fake_records *r, enum store_change change,
-                 const struct fake_record *record, uint64_t revision)
+static void tell(struct fake_records *r, enum store_change change, const struct fake_record *record,
+                 uint64_t revision)
 {
 	const struct store_event event = {.change = change,
 	                                  .revision = revision,
@@ -264,8 +264,8 @@ static void list(struct fake_records *r, const struct store_op *op, struct store
 static void count(struct fake_records *r, const struct store_op *op, struct store_res *res)
 {
 	for (const struct fake_record *record = r->first; record; record = record->next)
-		res->number += record->key.class == op->key.class &&
-		               !strcmp(record->key.scope, op->key.scope);
+		res->number +=
+		    record->key.class == op->key.class && !strcmp(record->key.scope, op->key.scope);
 }
 
 static int append(struct fake_records *r, const struct store_op *op, struct store_res *res)
@@ -317,6 +317,24 @@ static void read_box(struct fake_records *r, const struct store_op *op, struct s
 	}
 }
 
+/* The list is sorted: records of one class and scope lie side by side. */
+static void census(struct fake_records *r, struct store_res *res)
+{
+	for (const struct fake_record *record = r->first; record; record = record->next) {
+		struct store_op op = {.key = {record->key.class, record->key.scope, NULL, NULL}};
+		struct store_res number = {0};
+		struct fake_record row = {
+		    .key = {record->key.class, record->key.scope, "", ""}};
+
+		if (res->n && res->row[res->n - 1].key.class == op.key.class &&
+		    !strcmp(res->row[res->n - 1].key.scope, op.key.scope))
+			continue;
+		count(r, &op, &number);
+		row.revision = number.number;
+		add_row(res, &row, NULL);
+	}
+}
+
 static void next_number(struct fake_records *r, const struct store_op *op, struct store_res *res)
 {
 	struct fake_counter *c = r->counters;
@@ -341,7 +359,7 @@ static void trim(struct fake_records *r, const struct store_op *op)
 		drop_first_message(box);
 }
 
-static void delete(struct fake_records *r, const struct store_op *op, struct store_res *res)
+static void delete (struct fake_records *r, const struct store_op *op, struct store_res *res)
 {
 	struct fake_record **at = place_of(r, &op->key);
 
@@ -389,6 +407,9 @@ int fake_apply(struct fake_records *r, const struct store_op *op, struct store_r
 		break;
 	case STORE_NEXT:
 		next_number(r, op, res);
+		break;
+	case STORE_CENSUS:
+		census(r, res);
 		break;
 	}
 	return 0;

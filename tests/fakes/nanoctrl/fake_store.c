@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "fakes/fake_store.h"
+#include "fakes/nanoctrl/fake_store.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "fakes/fake_records.h"
+#include "fakes/nanoctrl/fake_records.h"
 
 /* What is told from the loop: an event, or the answer to a request. */
 struct news {
@@ -93,7 +93,8 @@ static void tell_answer(struct news *news)
 	struct slime_error err = {.code = news->status};
 
 	if (news->status)
-		(void)snprintf(err.text, sizeof(err.text), "%s: %s", words, strerror(-news->status));
+		(void)snprintf(err.text, sizeof(err.text), "%s: %s", words,
+		               strerror(-news->status));
 	news->done(news->arg, news->status, news->failed, news->status ? NULL : news->res, &err);
 	for (size_t i = 0; i < news->n; i++)
 		fake_free_res(&news->res[i]);

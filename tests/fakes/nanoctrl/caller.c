@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "fakes/caller.h"
+#include "fakes/nanoctrl/caller.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -39,7 +39,7 @@ void caller_open(const char *where)
 	(void)rc;
 	nanoctrl.loop = opts.loop = event_base_new();
 	assert(nanoctrl.loop);
-	(void)log_open(nanoctrl.loop, NULL, SLIME_LOG_ERROR);
+	(void)log_open(nanoctrl.loop, NULL, SLIME_LOG_ERROR, NULL);
 	nanoctrl.watch = watch_create(nanoctrl.loop);
 	assert(nanoctrl.watch);
 	rc = store_fake.open(&opts, &nanoctrl.store, NULL);
@@ -96,7 +96,7 @@ void caller_set_header(const char *line)
 	(void)snprintf(header, sizeof(header), "%s", line ? line : "");
 }
 
-static void take_answer(void *arg, const struct call_answer *answer)
+static void take_answer(void *arg, struct call_answer *answer)
 {
 	struct reply *reply = arg;
 
@@ -169,7 +169,8 @@ static void add_headers(struct call *call, bool body)
 	}
 }
 
-struct reply *caller_send_bytes(const char *method, const char *target, const char *body, size_t len)
+struct reply *caller_send_bytes(const char *method, const char *target, const char *body,
+                                size_t len)
 {
 	struct reply *reply = calloc(1, sizeof(*reply));
 	struct call *call = call_create(&sink, reply);
@@ -179,10 +180,10 @@ struct reply *caller_send_bytes(const char *method, const char *target, const ch
 	call->method = method;
 	call->peer = "caller";
 	(void)text_add(&call->lines, target, strlen(target) + 1, SIZE_MAX);
-	(void)text_add(&call->lines, target, strlen(target) + 1, SIZE_MAX);
 	add_headers(call, body);
 	call->path = call->lines.bytes;
-	call->to_parse = call->lines.bytes + strlen(target) + 1;
+	call->to_parse = call_keep(call, strdup(target));
+	assert(call->to_parse);
 	if (body)
 		(void)text_add(&call->raw_body, body, len, SIZE_MAX);
 	router_admit(call);

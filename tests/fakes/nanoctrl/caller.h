@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/fakes/caller.h - the daemon without its network: requests go to the real router, answers
+ * tests/fakes/nanoctrl/caller.h - the daemon without its network: requests go to the real router, answers
  * come back here, and the store is the fake one.
  *
  * In bodies ' stands for ", so that they can be read.
@@ -12,15 +12,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "fakes/fake_store.h"
+#include "fakes/nanoctrl/fake_store.h"
 #include "nanoctrl.h"
 
 struct reply {
 	int status; /* 0: not answered yet */
 	json_t *json;
-	char *text;   /* what is not JSON; of a stream, all of it so far */
-	bool ended;   /* a stream: by the daemon */
-	bool is_full; /* a stream: the client does not read (set by the test) */
+	char *text;        /* what is not JSON; of a stream, all of it so far */
+	bool ended;        /* a stream: by the daemon */
+	bool is_full;      /* a stream: the client does not read (set by the test) */
 	struct call *call; /* NULL once answered */
 };
 
@@ -39,7 +39,8 @@ void caller_set_header(const char *line);
 /* Starts a call; BODY NULL: none. Free it with reply_free(). */
 struct reply *caller_send(const char *method, const char *target, const char *body);
 /* The same with bytes as they are. */
-struct reply *caller_send_bytes(const char *method, const char *target, const char *body, size_t len);
+struct reply *caller_send_bytes(const char *method, const char *target, const char *body,
+                                size_t len);
 /* Runs the loop until REPLY is there; false: not within ten seconds. */
 bool caller_wait(const struct reply *reply);
 /* Runs the loop until nothing is left to do at once. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/fakes/fake_store.h - a store in memory, for tests of what uses one.
+ * tests/fakes/nanoctrl/fake_store.h - a store in memory, for tests of what uses one.
  *
  * It keeps the contract of nanoctrl/store.h and passes its tests; answers and events come from
  * the loop. Its clock can be put forward.

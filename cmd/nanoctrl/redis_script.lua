@@ -1,0 +1,669 @@
+-- SPDX-License-Identifier: BSD-3-Clause
+-- nanoctrl/redis_script.lua - a request to the store, done by Redis as a whole or not at all.
+--
+-- First all operations are checked, on what is there and on what those before them will do; then
+-- they are done. Redis does not roll back, so nothing may fail in the second half: the first command
+-- there takes a revision, and fails if there is no memory.
+--
+-- A record is a hash, its side, under a name without ':'; no key of the reference has such a name.
+-- Records of the reference's classes have their value where the reference has it, and the side says
+-- whose it is: i identity, k kind, o owner, r revision, b born, t TTL, a time of the change, v value
+-- (or what the reference's hash has no field for), p the parent's side. Beside it: /children and,
+-- of those, /mortal with a TTL; /messages of a box; /alive, whose time is the record's time, if the
+-- reference's key is not there for that.
+
+local call, pcall = redis.call, redis.pcall
+local ROOT = 'nanoctrl/'
+local REVISION, EVENTS = ROOT .. 'revision', ROOT .. 'events'
+local DEADLINES, POPULATIONS = ROOT .. 'deadlines', ROOT .. 'populations'
+local EVENTS_KEPT, STREAM_KEPT, FOREIGN_TTL = 65536, 1000, '60000'
+
+local time = call('TIME')
+local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local now_s = time[1]
+
+local at = 0
+local function arg()
+	at = at + 1
+	return ARGV[at]
+end
+
+-- Numbers are text here: beyond 14 digits Lua's own conversion rounds.
+local function revise()
+	local n = call('INCR', REVISION)
+	-- After a loss of all data revisions still grow.
+	if n == 1 then
+		n = time[1] * 1000000 + time[2]
+		call('SET', REVISION, string.format('%.0f', n))
+	end
+	return string.format('%.0f', n)
+end
+
+local function revision()
+	return call('GET', REVISION) or '0'
+end
+
+-- Names of keys.
+
+local codes = { ['%'] = '%25', [':'] = '%3A', ['/'] = '%2F' }
+local function encode(name)
+	return (name:gsub('[%%:/]', codes))
+end
+
+local function prefix(scope)
+	return scope == '' and '' or scope .. ':'
+end
+
+local middles = { a = 'agent:', t = 'spec:topology:', s = 'stream:', i = 'inbox:', o = 'obs:peer:' }
+local types = { e = 'hash', a = 'hash', m = 'string', t = 'string', o = 'string', s = 'stream', i = 'list' }
+local records = { e = true, a = true, m = true, t = true, o = true, b = true, l = true }
+
+-- Where the reference has it; nil: it has no such thing.
+local function outside(class, scope, type, id)
+	if class == 'e' then
+		return prefix(scope) .. type .. ':' .. id
+	elseif class == 'm' then
+		return prefix(scope) .. 'mr:' .. type .. ':' .. id
+	elseif middles[class] then
+		return prefix(scope) .. middles[class] .. id
+	end
+end
+
+local function key_of(class, scope, type, id)
+	local k = { class = class, scope = scope, type = type, id = id }
+	k.identity = class .. scope .. '\0' .. type .. '\0' .. id
+	k.member = type .. '\0' .. id
+	k.index = ROOT .. 'index/' .. class .. '/' .. encode(scope)
+	k.outside = outside(class, scope, type, id)
+	if k.outside then
+		k.side = ROOT .. 'r/' .. encode(k.outside)
+		k.alive = k.outside
+	else
+		k.side = ROOT .. class .. '/' .. encode(scope) .. '/' .. encode(type) .. '/' .. encode(id)
+		k.alive = k.side .. '/alive'
+	end
+	return k
+end
+
+local function key_of_identity(identity)
+	local class, scope, type, id = identity:match('^(.)(%Z*)%z(%Z*)%z(%Z*)$')
+	return key_of(class, scope, type, id)
+end
+
+local function kind_index(k, kind)
+	return k.index .. '/' .. encode(kind)
+end
+
+local function arg_key()
+	local class, scope, type, id = arg(), arg(), arg(), arg()
+	if class ~= '' then
+		return key_of(class, scope, type, id)
+	end
+end
+
+-- What is there, and what will be: states by identity.
+
+local states, claimed, gone = {}, {}, {}
+
+-- A key of the reference's that nobody here has written. 'clash': it is something else.
+local function look_at_foreign(k, type, st)
+	local ok = type == types[k.class]
+	if ok and k.class == 'e' then
+		local who = call('HMGET', k.outside, 'entity_type', 'entity_id')
+		ok = who[1] == k.type and who[2] == k.id
+	elseif ok and k.class == 'a' then
+		local who = call('HMGET', k.outside, 'addr', 'entity_type')
+		ok = who[1] and not who[2]
+	end
+	st.exists, st.clash, st.foreign = ok, not ok, ok
+	st.revision, st.born, st.ttl, st.kind = '0', '0', '0', ''
+end
+
+local function look(k)
+	local st = states[k.identity]
+	if st then
+		return st
+	end
+	st = { exists = false }
+	states[k.identity] = st
+	local side = call('HMGET', k.side, 'i', 'r', 'b', 't', 'k', 'p')
+	local type = k.outside and call('TYPE', k.outside).ok
+	if type == 'none' or (not type and not side[1]) then
+		return st
+	end
+	if type and not side[1] then
+		look_at_foreign(k, type, st)
+		return st
+	end
+	st.exists = side[1] == k.identity and (not type or type == types[k.class])
+	st.clash = not st.exists
+	if not type and side[4] ~= '0' then
+		st.exists = call('EXISTS', k.alive) == 1
+	end
+	if side[6] and gone[side[6]] then
+		st.exists = false
+	end
+	st.revision, st.born, st.ttl, st.kind = side[2] or '0', side[3] or '0', side[4] or '0', side[5] or ''
+	st.parent = side[6] ~= '' and side[6] or nil
+	return st
+end
+
+-- The word for what is wrong, or nil.
+local function unexpected(st, expect, born)
+	local number = tonumber(expect)
+	if st.exists and number == -1 then
+		return 'exists'
+	elseif not st.exists and (number == -2 or number > 0 or born ~= '0') then
+		return 'absent'
+	elseif (number > 0 and expect ~= st.revision) or (born ~= '0' and born ~= st.born) then
+		return 'stale'
+	end
+end
+
+local function bad_parent(parent)
+	local st = look(parent)
+	return (not st.exists and 'no parent') or (st.parent and 'grandparent') or nil
+end
+
+-- Telling.
+
+local function tell(change, revised, k, kind, born, ttl, value)
+	local event = { 'c', change, 'i', k.identity, 'k', kind, 'b', born, 't', ttl }
+	if value then
+		event[#event + 1] = 'v'
+		event[#event + 1] = value
+	end
+	call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, revised .. '-0', unpack(event))
+end
+
+-- As the reference tells it: of entities only.
+local function tell_outside(k, what)
+	local meta = call('INCR', prefix(k.scope) .. 'nano_meta:' .. k.type .. '_revision')
+	call('PUBLISH', prefix(k.scope) .. 'nano_events:' .. k.type .. '_update',
+		'{"event_type":"' .. what.name .. '","entity_type":' .. cjson.encode(k.type) ..
+		',"entity_id":' .. cjson.encode(k.id) .. what.middle .. ',"revision":' ..
+		string.format('%.0f', meta) .. what.last .. '}')
+end
+
+local function tell_added(k, kind, info)
+	tell_outside(k, { name = 'ADD', middle = ',"kind":' .. cjson.encode(kind) .. ',"timestamp":' .. now_s,
+		last = ',"payload":' .. info })
+end
+
+local function tell_removed(k)
+	tell_outside(k, { name = 'REMOVE', middle = ',"timestamp":"' .. now_s .. '"', last = '' })
+end
+
+-- Doing.
+
+local function value_of(k, v)
+	if k.class == 'e' then
+		return pcall('HGET', k.outside, 'info')
+	elseif k.class == 'a' then
+		return pcall('HGETALL', k.outside)
+	elseif k.outside then
+		return pcall('GET', k.outside)
+	end
+	return v
+end
+
+local function text_of(k, v)
+	local value = value_of(k, v)
+	return type(value) == 'string' and value or nil
+end
+
+-- Delete what has this side, children first. The revision, or nil if it is not there.
+local function remove(side, change, quiet)
+	local h = call('HMGET', side, 'i', 'k', 'b', 't', 'v', 'p')
+	if not h[1] then
+		return
+	end
+	local k = key_of_identity(h[1])
+	for _, child in ipairs(call('SMEMBERS', side .. '/children')) do
+		remove(child, change)
+	end
+	local value = text_of(k, h[5])
+	if k.outside and call('TYPE', k.outside).ok == types[k.class] then
+		call('DEL', k.outside)
+	end
+	call('DEL', side, side .. '/children', side .. '/mortal', side .. '/messages', side .. '/alive')
+	call('ZREM', DEADLINES, side)
+	if records[k.class] then
+		call('ZREM', k.index, k.member)
+		if h[2] and h[2] ~= '' then
+			call('ZREM', kind_index(k, h[2]), k.member)
+		end
+		if call('EXISTS', k.index) == 0 then
+			call('SREM', POPULATIONS, k.class .. k.scope)
+		end
+	end
+	if h[6] and h[6] ~= '' then
+		call('SREM', h[6] .. '/children', side)
+		call('SREM', h[6] .. '/mortal', side)
+	end
+	local revised = revise()
+	if k.class == 'e' then
+		tell_removed(k)
+	end
+	if not quiet then
+		tell(change, revised, k, h[2] or '', h[3] or '0', h[4] or '0', value)
+	end
+	return revised
+end
+
+local function join_parent(k, parent, old, mortal)
+	if old and old ~= parent then
+		call('SREM', old .. '/children', k.side)
+		call('SREM', old .. '/mortal', k.side)
+	end
+	if parent then
+		call('SADD', parent .. '/children', k.side)
+		call(mortal and 'SADD' or 'SREM', parent .. '/mortal', k.side)
+	end
+end
+
+-- The side and what is found by it. W: kind, owner, ttl, revision, born, v, parent.
+local function write_side(k, old, w)
+	call('HSET', k.side, 'i', k.identity, 'k', w.kind, 'o', w.owner, 'r', w.revision, 'b', w.born,
+		't', w.ttl, 'a', now_ms, 'v', w.v, 'p', w.parent or '')
+	if call('ZADD', k.index, 0, k.member) == 1 then
+		call('SADD', POPULATIONS, k.class .. k.scope)
+	end
+	if old and old.kind ~= '' and old.kind ~= w.kind then
+		call('ZREM', kind_index(k, old.kind), k.member)
+	end
+	if w.kind ~= '' then
+		call('ZADD', kind_index(k, w.kind), 0, k.member)
+	end
+	if w.parent or (old and old.parent) then
+		join_parent(k, w.parent, old and old.parent, w.ttl ~= '0')
+	end
+	if w.ttl ~= '0' then
+		call('ZADD', DEADLINES, now_ms + w.ttl, k.side)
+	elseif old and old.ttl ~= '0' then
+		call('ZREM', DEADLINES, k.side)
+	end
+end
+
+local function write_outside(k, w)
+	if k.class == 'e' or k.class == 'a' then
+		call('DEL', k.outside)
+		call('HSET', k.outside, unpack(w.fields))
+	else
+		call('SET', k.outside, w.value)
+	end
+	if w.ttl ~= '0' then
+		call('PEXPIRE', k.outside, w.ttl)
+	end
+end
+
+-- done[identity]: what has been written by this request; false: deleted.
+local done = {}
+
+local function was(k, st)
+	local w = done[k.identity]
+	if w == nil and st.before then
+		return st.before
+	end
+	return w or nil
+end
+
+local function remember(st)
+	if st.before == nil then
+		st.before = st.exists and { kind = st.kind, parent = st.parent, ttl = st.ttl, born = st.born } or false
+	end
+end
+
+local function put(k, st, w)
+	local old = was(k, st)
+	if not old then
+		remove(k.side, 'x')
+	end
+	w.revision = revise()
+	w.born = old and old.born or w.revision
+	if k.outside then
+		write_outside(k, w)
+	elseif w.ttl ~= '0' then
+		call('SET', k.alive, '1', 'PX', w.ttl)
+	else
+		call('DEL', k.alive)
+	end
+	write_side(k, old, w)
+	done[k.identity] = w
+	if k.class == 'e' then
+		tell_added(k, w.kind, w.value)
+	end
+	if not w.quiet then
+		tell('p', w.revision, k, w.kind, w.born, w.ttl, w.value)
+	end
+	return { old and 1 or 0, w.revision }
+end
+
+local function delete(k, st, quiet)
+	done[k.identity] = false
+	local revised = remove(k.side, 'd', quiet)
+	if not revised and st.foreign then
+		call('DEL', k.outside)
+		revised = revise()
+		if k.class == 'e' then
+			tell_removed(k)
+		end
+		if not quiet then
+			tell('d', revised, k, '', '0', '0')
+		end
+	end
+	return { 1, revised or '0' }
+end
+
+-- Somebody else's daemon wrote it; from now on it is listed and its end is told.
+local function adopt(k)
+	local revised = revise()
+	local kind = k.class == 'e' and call('HGET', k.outside, 'kind') or ''
+	write_side(k, nil, { kind = kind, owner = '', ttl = FOREIGN_TTL, revision = revised, born = revised, v = '{}' })
+	tell('p', revised, k, kind, revised, FOREIGN_TTL, text_of(k))
+	return FOREIGN_TTL
+end
+
+local function touch(k, st, once)
+	local w = done[k.identity]
+	local ttl = w and w.ttl or st.ttl
+	if st.foreign and not w and (k.class == 'e' or k.class == 'a') then
+		ttl = adopt(k)
+	end
+	if once ~= '0' then
+		call('ZADD', DEADLINES, now_ms + once, k.side)
+		ttl = once
+	end
+	if ttl ~= '0' then
+		call('PEXPIRE', k.alive, ttl)
+	end
+	for _, child in ipairs(call('SMEMBERS', k.side .. '/mortal')) do
+		local h = call('HMGET', child, 'i', 't')
+		if h[1] then
+			call('PEXPIRE', key_of_identity(h[1]).alive, h[2])
+		end
+	end
+	return { 1, '0' }
+end
+
+-- nil: it is not there.
+local function row_of(k)
+	local h = call('HMGET', k.side, 'i', 'k', 'o', 'r', 'b', 't', 'a', 'v')
+	local value = value_of(k, h[8])
+	if not value or value.err or (h[1] and h[1] ~= k.identity) or (k.class == 'a' and #value == 0) then
+		return
+	end
+	if not k.outside and h[6] ~= '0' and call('EXISTS', k.alive) == 0 then
+		return
+	end
+	return { k.class, k.scope, k.type, k.id, h[2] or '', h[3] or '', h[4] or '0', h[5] or '0', h[6] or '0',
+		h[7] or '0', h[8] or '', value }
+end
+
+local function list(k, w)
+	local key = w.by_kind and kind_index(k, w.kind) or k.index
+	local rows, limit, last = {}, tonumber(w.limit), w.behind
+	local low = w.behind ~= '' and '(' .. w.behind or w.by_type and '[' .. k.type .. '\0' or '-'
+	local high = w.by_type and '(' .. k.type .. '\1' or '+'
+	while #rows < limit do
+		local members = call('ZRANGEBYLEX', key, low, high, 'LIMIT', 0, limit - #rows)
+		for _, member in ipairs(members) do
+			local type, id = member:match('^(%Z*)%z(%Z*)$')
+			rows[#rows + 1] = row_of(key_of(k.class, k.scope, type, id))
+			last = member
+		end
+		if #members == 0 then
+			return { 0, revision(), rows, '' }
+		end
+		low = '(' .. last
+	end
+	return { 0, revision(), rows, last }
+end
+
+local function append(k, st, w)
+	local old, revised
+	if not k.outside then
+		old = was(k, st)
+		if not old then
+			remove(k.side, 'x')
+		end
+	end
+	revised = revise()
+	if k.class == 's' then
+		call('XADD', k.outside, 'MAXLEN', '~', STREAM_KEPT, '*', unpack(w.fields))
+	elseif k.class == 'i' then
+		call('LPUSH', k.outside, w.value)
+	else
+		if not old then
+			w.kind, w.owner, w.ttl, w.revision, w.born, w.v = '', '', '0', revised, revised, '{}'
+			write_side(k, nil, w)
+			done[k.identity] = w
+		end
+		call('XADD', k.side .. '/messages', revised .. '-0', 'v', w.value, 'a', now_ms)
+		call('HINCRBY', k.side, 'z', #w.value)
+	end
+	if k.outside then
+		call('HSET', k.side, 'i', k.identity)
+	end
+	tell('a', revised, k, '', '0', '0', w.value)
+	return { st.exists and 1 or 0, revised }
+end
+
+local function read(k, st, w)
+	local found = call('XRANGE', k.side .. '/messages', w.behind .. '-1', '+', 'COUNT', w.limit)
+	local rows, bytes, most = {}, 0, tonumber(w.bytes)
+	for _, message in ipairs(found) do
+		local value = message[2][2]
+		rows[#rows + 1] = { k.class, k.scope, k.type, k.id, '', '', message[1]:match('^%d+'), '0', '0',
+			message[2][4], '', value }
+		bytes = bytes + #value
+		if most > 0 and bytes >= most then
+			break
+		end
+	end
+	return { call('EXISTS', k.side), '0', rows }
+end
+
+local function trim(k, position)
+	local bytes = 0
+	for _, message in ipairs(call('XRANGE', k.side .. '/messages', '-', position .. '-0')) do
+		bytes = bytes + #message[2][2]
+		call('XDEL', k.side .. '/messages', message[1])
+	end
+	if bytes > 0 then
+		call('HINCRBY', k.side, 'z', -bytes)
+	end
+	return { call('EXISTS', k.side), '0' }
+end
+
+local function census()
+	local rows = {}
+	for _, population in ipairs(call('SMEMBERS', POPULATIONS)) do
+		local class, scope = population:sub(1, 1), population:sub(2)
+		local n = call('ZCARD', key_of(class, scope, '', '').index)
+		rows[#rows + 1] = { class, scope, '', '', '', '', n, '0', '0', '0', '', '' }
+	end
+	return { 0, '0', rows }
+end
+
+-- What is due: some of it was touched since. How many have been looked at, and when to look again.
+local function sweep(limit)
+	local due = call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, limit)
+	for _, side in ipairs(due) do
+		local identity = call('HGET', side, 'i')
+		local left = identity and call('PTTL', key_of_identity(identity).alive)
+		if not left or left == -1 then
+			call('ZREM', DEADLINES, side)
+		elseif left > 0 then
+			call('ZADD', DEADLINES, now_ms + left, side)
+		else
+			remove(side, 'x')
+		end
+	end
+	return { #due }
+end
+
+-- One for each verb: reads its arguments and checks, and returns what is wrong, or what to do.
+local verbs = {}
+
+local function arg_fields()
+	local fields = {}
+	for i = 1, tonumber(arg()) do
+		fields[i] = arg()
+	end
+	return fields
+end
+
+function verbs.G(k, expect, born)
+	local st = look(k)
+	local wrong = unexpected(st, expect, born)
+	local exists = st.exists
+	return wrong, function()
+		local row = exists and row_of(k)
+		return { row and 1 or 0, '0', { row or nil } }
+	end
+end
+
+function verbs.P(k, expect, born)
+	local w = { kind = arg(), owner = arg(), ttl = arg(), quiet = arg() == '1' }
+	local parent = arg_key()
+	w.value, w.v, w.fields = arg(), arg(), arg_fields()
+	w.parent = parent and parent.side
+	local st = look(k)
+	local wrong = unexpected(st, expect, born)
+	if not wrong and (st.clash or (claimed[k.side] or k.identity) ~= k.identity) then
+		wrong = 'clash'
+	end
+	wrong = wrong or (parent and bad_parent(parent))
+	if not wrong and parent and st.exists and call('EXISTS', k.side .. '/children') == 1 then
+		wrong = 'parent'
+	end
+	remember(st)
+	claimed[k.side] = k.identity
+	if not st.exists then
+		st.exists, st.born = true, ''
+	end
+	st.revision, st.parent = '', w.parent
+	return wrong, function()
+		return put(k, st, w)
+	end
+end
+
+function verbs.D(k, expect, born)
+	local quiet = arg() == '1'
+	local st = look(k)
+	local wrong = unexpected(st, expect, born)
+	local exists = st.exists
+	remember(st)
+	st.exists, gone[k.side] = false, true
+	if exists then
+		st.clash, claimed[k.side] = false, nil
+	end
+	return wrong, function()
+		return exists and delete(k, st, quiet) or { 0, '0' }
+	end
+end
+
+function verbs.T(k, expect, born)
+	local once = arg()
+	local st = look(k)
+	local wrong = unexpected(st, expect, born)
+	local exists = st.exists
+	return wrong, function()
+		return exists and touch(k, st, once) or { 0, '0' }
+	end
+end
+
+function verbs.L(k)
+	local w = { by_type = arg() == '1', by_kind = arg() == '1', kind = arg(), behind = arg(), limit = arg() }
+	return nil, function()
+		return list(k, w)
+	end
+end
+
+-- The box as it will be: st.n messages, st.bytes.
+local function full(k, st, w)
+	if not st.n then
+		st.n = call('XLEN', k.side .. '/messages')
+		st.bytes = tonumber(call('HGET', k.side, 'z') or '0')
+	end
+	if not st.exists then
+		st.n, st.bytes = 0, 0
+	end
+	if (w.limit > 0 and st.n >= w.limit) or (w.most > 0 and st.bytes + #w.value > w.most) then
+		return 'full'
+	end
+	st.n, st.bytes = st.n + 1, st.bytes + #w.value
+end
+
+function verbs.A(k)
+	local parent = arg_key()
+	local w = { limit = tonumber(arg()), most = tonumber(arg()), value = arg(), fields = arg_fields() }
+	local st = look(k)
+	local wrong = (parent and bad_parent(parent)) or (st.clash and 'clash') or nil
+	w.parent = parent and parent.side
+	remember(st)
+	if not k.outside then
+		wrong = wrong or full(k, st, w)
+		st.exists = true
+	end
+	return wrong, function()
+		return append(k, st, w)
+	end
+end
+
+function verbs.R(k)
+	local w = { behind = arg(), limit = arg(), bytes = arg() }
+	local st = look(k)
+	return nil, function()
+		return read(k, st, w)
+	end
+end
+
+function verbs.Z(k)
+	local position = arg()
+	return nil, function()
+		return trim(k, position)
+	end
+end
+
+function verbs.C(k)
+	return nil, function()
+		return { 0, call('ZCARD', k.index) }
+	end
+end
+
+function verbs.N(k)
+	local key = prefix(k.scope) .. k.id
+	local type = call('TYPE', key).ok
+	return type ~= 'none' and type ~= 'string' and 'clash' or nil, function()
+		return { 0, call('INCR', key) }
+	end
+end
+
+function verbs.S()
+	return nil, census
+end
+
+if ARGV[1] == 'sweep' then
+	return sweep(ARGV[2])
+end
+
+local todo, writes = {}, arg() == '1'
+for i = 1, tonumber(arg()) do
+	local verb = arg()
+	local k = arg_key()
+	local wrong, work = verbs[verb](k, arg(), arg())
+	if wrong then
+		return { wrong, i - 1 }
+	end
+	todo[i] = work
+end
+if writes then
+	revise()
+end
+local results = {}
+for i, work in ipairs(todo) do
+	results[i] = work()
+end
+return { 'ok', results }
