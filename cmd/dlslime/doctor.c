@@ -120,6 +120,17 @@ static int look_transports(struct report *r, const struct address *at, struct sl
 	return 0;
 }
 
+static void look_all(struct report *r, const struct check *checks, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct finding f = {0};
+
+		checks[i].look(&f);
+		if (f.found[0])
+			print_finding(r, checks[i].name, &f);
+	}
+}
+
 static int examine(struct report *r)
 {
 	struct slime_error err = {0};
@@ -132,12 +143,8 @@ static int examine(struct report *r)
 		say("%s", err.text);
 	if (r->json)
 		(void)printf("{\"checks\":[");
-	for (unsigned i = 0; i < n_doctor_checks; i++) {
-		struct finding f = {0};
-
-		doctor_checks[i].look(&f);
-		print_finding(r, doctor_checks[i].name, &f);
-	}
+	look_all(r, doctor_checks, n_doctor_checks);
+	look_all(r, doctor_rdma_checks, n_doctor_rdma_checks);
 	rc = look_transports(r, pid < 0 ? NULL : &at, &err);
 	if (r->json)
 		(void)printf("],\"ok\":%u,\"better\":%u,\"problems\":%u,\"version\":\"%s\"}\n",

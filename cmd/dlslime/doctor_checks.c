@@ -2,9 +2,11 @@
 #include "doctor_checks.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,21 @@ static long long number_in(const char *path)
 	return strtoll(line, NULL, 10);
 }
 
+/* The kernel does not count what such a process locks. */
+static bool has_cap_ipc_lock(void)
+{
+	const int cap_ipc_lock = 14;
+	uint64_t caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	while (f && caps == 0 && fgets(line, sizeof(line), f))
+		(void)sscanf(line, "CapEff: %" SCNx64, &caps);
+	if (f)
+		(void)fclose(f);
+	return caps >> cap_ipc_lock & 1;
+}
+
 static void look_memlock(struct finding *f)
 {
 	struct rlimit lim;
@@ -69,15 +86,16 @@ static void look_memlock(struct finding *f)
 
 	if (getrlimit(RLIMIT_MEMLOCK, &lim) < 0)
 		return;
-	if (lim.rlim_cur == RLIM_INFINITY) {
-		found(f, LEVEL_OK, "any amount of memory may be locked");
+	if (lim.rlim_cur == RLIM_INFINITY || has_cap_ipc_lock()) {
+		found(f, LEVEL_OK, "any amount of memory may be locked%s",
+		      lim.rlim_cur == RLIM_INFINITY ? "" : " (CAP_IPC_LOCK)");
 		return;
 	}
 	found(f, LEVEL_BETTER,
 	      "%s may be locked: enough for shm and tcp, not for RDMA or SLIME_MEM_LOCK",
 	      size_human(lim.rlim_cur, text, sizeof(text)));
 	fix(f, "ulimit -l unlimited; for good: echo '* - memlock unlimited' | sudo tee "
-	       "/etc/security/limits.d/90-dlslime.conf");
+	       "/etc/security/limits.d/90-dlslime.conf; in a container: --ulimit memlock=-1");
 }
 
 static void look_nofile(struct finding *f)

@@ -17,11 +17,15 @@ struct finding {
 
 struct check {
 	const char *name;
-	void (*look)(struct finding *out); /* OUT is all zero: fine, and nothing to say */
+	void (*look)(struct finding *out); /* OUT is all zero; left so there is nothing to say */
 };
 
 extern const struct check doctor_checks[];
 extern const unsigned n_doctor_checks;
+
+/* About RDMA: doctor_rdma.c */
+extern const struct check doctor_rdma_checks[];
+extern const unsigned n_doctor_rdma_checks;
 
 __attribute__((format(printf, 3, 4))) void found(struct finding *f, enum level level,
                                                  const char *fmt, ...);

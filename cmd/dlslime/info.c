@@ -9,6 +9,7 @@
 
 #include <slime/slime.h>
 
+#include "info_rdma.h"
 #include "say.h"
 #include "size.h"
 #include "verbs.h"
@@ -17,7 +18,8 @@ static const char help[] =
     "usage: dlslime info [--json | --env]\n"
     "\n"
     "What this machine can use: every transport that this version knows, with its\n"
-    "devices or the reason why it has none.\n"
+    "devices or the reason why it has none, and the RDMA ports of this machine, each\n"
+    "with its addresses and which of them is taken.\n"
     "\n"
     "  --json   the same as one JSON object on one line\n"
     "  --env    the environment variables that change what the library does\n";
@@ -28,6 +30,7 @@ struct facts {
 	long n_cpus;
 	struct slime_device *devices;
 	size_t n_devices;
+	struct rdma_facts rdma;
 };
 
 #ifdef __clang__
@@ -50,6 +53,9 @@ static int gather(struct facts *f, struct slime_error *err)
 	(void)uname(&f->host);
 	f->memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	f->n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	rc = rdma_facts_get(&f->rdma, err);
+	if (rc < 0)
+		return rc;
 	rc = slime_ctx_create(NULL, &ctx, err);
 	if (rc < 0)
 		return rc;
@@ -96,7 +102,9 @@ static void info_json(const struct facts *f)
 		(void)fputs(i ? "," : "", stdout);
 		device_json(&f->devices[i]);
 	}
-	(void)printf("],\"build\":{");
+	(void)printf("],\"rdma\":");
+	info_rdma_json(&f->rdma);
+	(void)printf(",\"build\":{");
 	json_field("compiler", compiler, ",");
 	(void)printf("\"c\":%ld,\"optimized\":%s}}\n", __STDC_VERSION__,
 	             optimized[0] == 'y' ? "true" : "false");
@@ -132,6 +140,27 @@ static void info_people(const struct facts *f)
 	(void)printf("transports\n");
 	for (size_t i = 0; i < f->n_devices; i++)
 		device_line(&f->devices[i]);
+	info_rdma_people(&f->rdma);
+}
+
+static int info_env(void)
+{
+	int n = slime_env_list(NULL, 0);
+	struct slime_env *list = calloc((size_t)n, sizeof(*list));
+
+	if (!list) {
+		say("no memory for a list of %d variables", n);
+		return EXIT_FAILED;
+	}
+	(void)slime_env_list(list, (size_t)n);
+	for (int i = 0; i < n; i++) {
+		const char *set = getenv(list[i].name);
+
+		(void)printf("%s=%s\n    %s (default: %s)\n", list[i].name, set ? set : "",
+		             list[i].help, list[i].fallback);
+	}
+	free(list);
+	return EXIT_GOOD;
 }
 
 int verb_info(int argc, char **argv)
@@ -164,11 +193,8 @@ int verb_info(int argc, char **argv)
 		return say_usage("info", "info takes no argument '%s'", argv[optind]);
 	if (json && env)
 		return say_usage("info", "--json and --env do not go together");
-	if (env) {
-		(void)puts(
-		    "none: in this version no environment variable changes what the library does");
-		return EXIT_GOOD;
-	}
+	if (env)
+		return info_env();
 	rc = gather(&f, &err);
 	if (rc < 0)
 		say("%s", err.text);
@@ -177,5 +203,6 @@ int verb_info(int argc, char **argv)
 	else
 		info_people(&f);
 	free(f.devices);
+	rdma_facts_put(&f.rdma);
 	return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }
