@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The API of the DLSlime that came before, on the objects of this one: docs/python.md."""

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""To come. Importing it says so."""
+
+raise ImportError("dlslime.ctrl is not part of this version yet")
