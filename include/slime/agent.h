@@ -134,6 +134,14 @@ SLIME_API int slime_link_wait(slime_link *link, int64_t timeout_ns, struct slime
 SLIME_API int slime_link_get_info(slime_link *link, struct slime_link_info *out);
 
 /*
+ * The flight recorder: the last events of LINK (of every link of AGENT), a line
+ * each, oldest first, with how many seconds ago it was; "who is stuck, and on
+ * whom". Free with slime_text_free(). -ENOMEM.
+ */
+SLIME_API int slime_link_flight(slime_link *link, char **out);
+SLIME_API int slime_agent_flight(slime_agent *agent, char **out);
+
+/*
  * The endpoint of LINK while it is up (else NULL). It is good until the link is
  * lost, from when on its transfers fail, and is freed with the link.
  */

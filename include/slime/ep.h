@@ -32,11 +32,16 @@ typedef struct slime_ep slime_ep;
 
 struct slime_ep_opts {
 	uint32_t size;
-	uint32_t depth;        /* transfers in flight, receives too; 0: 256; at most 2^20 */
-	uint32_t lanes;        /* connections to stripe over, up to 16; 0: the transport decides */
+	uint32_t depth; /* transfers in flight, receives too; 0: 256; at most 2^20 */
+	/*
+	 * Connections to stripe over, up to 16; 0: the transport decides. Where devices
+	 * are NICs they go over as many of those as are up, the nearest to the caller first.
+	 */
+	uint32_t lanes;
 	uint32_t flags;        /* none yet */
 	const char *transport; /* "rdma", "cuda_ipc", "shm", "tcp", "loopback"; NULL: best */
-	const char *device;    /* "mlx5_0", "cuda:1", ...; needs TRANSPORT; NULL: best */
+	/* "mlx5_0", "cuda:1", ..., or several, "mlx5_0,mlx5_1"; needs TRANSPORT; NULL: best */
+	const char *device;
 };
 
 /*
@@ -84,10 +89,11 @@ struct slime_submit {
 };
 
 /*
- * Create an endpoint. OPTS may be NULL. -EINVAL: an option is wrong, or a device
- * is named without its transport. -ENODEV: no such transport or device, or none
- * that works. -ENOSPC: the context has opened too many devices. -ENOMEM, and what
- * the system says to a transport that was named.
+ * Create an endpoint. OPTS may be NULL. -EINVAL: an option is wrong, a device is
+ * named without its transport or twice, or several where there can be one only.
+ * -ENODEV: no such transport or device, or none that works. -ENOSPC: the context
+ * has opened too many devices. -ENOMEM, and what the system says to a transport
+ * that was named.
  */
 SLIME_API int slime_ep_create(slime_ctx *ctx, const struct slime_ep_opts *opts, slime_ep **out,
                               struct slime_error *err);
@@ -127,7 +133,9 @@ SLIME_API int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime
  *   -EACCES       the peer's region does not allow it
  *   -ENOTCONN     not connected yet, or connecting failed
  *   -ECANCELED    closed; -ECONNRESET: the peer went away
- *   -EOPNOTSUPP   a stream is given; -ENOMEM
+ *   -EHOSTUNREACH no lane can carry it: all ports are down, or nothing gets through
+ *   -EOPNOTSUPP   a stream is given, or memory of a kind that the transport does not
+ *                 reach; -ENOMEM
  *   -EBUSY        slime_xfer_post() only: the last post has not completed
  *
  * HOW may be NULL: the defaults. If OUT is given *OUT is the handle; without OUT
@@ -171,7 +179,7 @@ struct slime_ep_info {
 	uint32_t size; /* sizeof(struct slime_ep_info) */
 	uint32_t lanes;
 	const char *transport; /* "shm" */
-	const char *device;    /* "mlx5_0" */
+	const char *device;    /* "mlx5_0", "mlx5_0, mlx5_1" */
 	const char *because;   /* a sentence for each transport refused, then one for the chosen */
 	const char *peer;      /* "host:pid", as the peer told */
 };

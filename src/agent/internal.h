@@ -106,6 +106,7 @@ struct slime_link {
 	struct slime_desc peer_desc;
 	struct event *timer;
 	int64_t since_ns; /* when this attempt began to connect */
+	int64_t tried_ns; /* when we last asked what came of it */
 	uint32_t failures, poll_us;
 	struct sl_ctrl_call *post; /* of a call */
 	struct sl_flight flight;   /* own lock */

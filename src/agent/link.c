@@ -32,6 +32,7 @@ enum {
 	PROBE_MS = 1000,    /* links that are up are looked at so often */
 	POLL_US = 50,       /* first look at a connecting endpoint ... */
 	POLL_MAX_US = 5000, /* ... and the longest time between two */
+	TRY_MS = 50,        /* a failure is looked for so often */
 };
 
 enum event_of_link {
@@ -185,34 +186,54 @@ static void await_answer(slime_link *link)
 	sl_timer_in(link->timer, ANSWER_MS * 1000);
 }
 
-static void look(slime_link *link)
+/* Begin to connect, or learn what came of it. Steps every endpoint that is connecting: seldom. */
+static void try_connect(slime_link *link)
 {
 	struct slime_error err;
 	int rc = slime_ep_connect(link->session->ep, &link->peer_desc, 0, &err);
 
+	link->tried_ns = sl_clock_ns();
 	if (rc == 0) {
 		step(link, EV_UP);
 	} else if (rc != -ETIMEDOUT) {
 		say(link, err.text);
 		step(link, EV_FAILED);
-	} else if (sl_clock_ns() - link->since_ns > CONNECT_MS * SL_NS_PER_MS) {
+	} else if (link->tried_ns - link->since_ns > CONNECT_MS * SL_NS_PER_MS) {
 		say(link, "the peer knows of this link but does not connect");
 		step(link, EV_FAILED);
 	} else {
 		sl_timer_in(link->timer, link->poll_us);
-		if (link->poll_us < POLL_MAX_US)
-			link->poll_us += link->poll_us / 2;
 	}
 }
 
-/* Both descriptions are known. */
-static void begin(slime_link *link)
+/* The context goes on connecting by itself: look whether it is done, which costs nothing. */
+static void look(slime_link *link)
 {
-	drop_post(link);
+	struct slime_ep_info info = {.size = sizeof(info)};
+
+	if (slime_ep_get_info(link->session->ep, &info) == 0 ||
+	    sl_clock_ns() - link->tried_ns > TRY_MS * SL_NS_PER_MS) {
+		try_connect(link);
+		return;
+	}
+	if (link->poll_us < POLL_MAX_US)
+		link->poll_us += link->poll_us / 2;
+	sl_timer_in(link->timer, link->poll_us);
+}
+
+/* Both descriptions are known. */
+static void start_connecting(slime_link *link)
+{
 	memcpy(link->session->life, link->peer_life, sizeof(link->session->life));
 	link->since_ns = sl_clock_ns();
 	link->poll_us = POLL_US;
-	look(link);
+	try_connect(link);
+}
+
+static void begin(slime_link *link)
+{
+	drop_post(link);
+	start_connecting(link);
 }
 
 static void on_answered(void *arg, const struct sl_ctrl_reply *reply)
@@ -258,10 +279,7 @@ static void accept_call(slime_link *link)
 		return;
 	}
 	post_answer(link);
-	memcpy(link->session->life, link->peer_life, sizeof(link->session->life));
-	link->since_ns = sl_clock_ns();
-	link->poll_us = POLL_US;
-	look(link);
+	start_connecting(link);
 }
 
 static void wake_waiters(slime_link *link)

@@ -66,6 +66,10 @@ extern const struct contract_case state_cases[];
 extern const struct contract_case argument_cases[];
 extern const struct contract_case process_cases[];
 
+/* A suite of its own: FILES ends with NULL. The program is PROGRAM --list | CASE | (nothing: all).
+ */
+int suite_main(const struct contract_case *const *files, int argc, char **argv);
+
 /* The sentence of the last set-up call; failures print it. Pass &test_err as err. */
 extern _Thread_local struct slime_error test_err;
 
@@ -130,6 +134,8 @@ struct pair_opts {
 	uint32_t peer_timeout_ms;
 	bool b_manual; /* B's context has no thread: see pair.b_asleep */
 	bool apart;    /* neither connect nor import */
+	/* as in slime_ep_opts; B_DEVICE NULL: as DEVICE */
+	const char *device, *b_device;
 };
 
 /* Make both ends as the variant says; CHECKs all the way. OPTS may be NULL. */

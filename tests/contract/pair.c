@@ -45,6 +45,7 @@ void side_create(struct side *s, slime_ctx *ctx, const char *transport,
 	struct slime_ep_opts ep_opts = {
 	    .size = sizeof(ep_opts),
 	    .transport = transport,
+	    .device = opts->device,
 	    .depth = opts->depth,
 	    .lanes = opts->lanes ? opts->lanes : lanes,
 	};
@@ -119,10 +120,13 @@ struct pair *pair_create(const struct pair_opts *opts)
 	static const struct pair_opts none;
 	struct pair *p = calloc(1, sizeof(*p));
 	bool manual = env.variant == VAR_MANUAL;
+	struct pair_opts of_b;
 	slime_ctx *a, *b;
 
 	CHECK(p != NULL);
 	opts = opts ? opts : &none;
+	of_b = *opts;
+	of_b.device = opts->b_device ? opts->b_device : opts->device;
 	a = context_create(manual, opts->peer_timeout_ms);
 	b = a;
 	p->a_manual = manual;
@@ -130,7 +134,7 @@ struct pair *pair_create(const struct pair_opts *opts)
 	if (env.variant != VAR_ONE)
 		b = context_create(p->b_manual, opts->peer_timeout_ms);
 	side_create(&p->a, a, env.transport, opts);
-	side_create(&p->b, b, env.transport, opts);
+	side_create(&p->b, b, env.transport, &of_b);
 	if (opts->apart)
 		return p;
 	pair_connect(p);

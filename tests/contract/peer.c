@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "contract.h"
+#include "fakes/fakes.h"
 
 struct hello {
 	struct slime_desc ep, mr;
@@ -36,9 +37,14 @@ struct far {
 	int fd;
 };
 
-static bool cannot_cross(const char *transport)
+static void skip_if_confined(const char *transport)
 {
-	return transport && !strcmp(transport, "loopback");
+	const char *why = fakes_confine(transport);
+
+	if (why)
+		test_skip("%s", why);
+	if (transport && !strcmp(transport, "loopback"))
+		test_skip("%s cannot leave its process", transport);
 }
 
 static slime_ctx *context_for(const struct peer_opts *opts)
@@ -123,8 +129,7 @@ struct peer *peer_create(const struct peer_opts *opts)
 	struct pair_opts side_opts = {.len = opts->len};
 	struct peer *peer = calloc(1, sizeof(*peer));
 
-	if (cannot_cross(opts->transport))
-		test_skip("%s cannot leave its process", opts->transport);
+	skip_if_confined(opts->transport);
 	CHECK(peer != NULL);
 	peer_spawn(peer, opts);
 	side_create(&peer->near, context_for(opts), opts->transport, &side_opts);

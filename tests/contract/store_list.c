@@ -139,6 +139,14 @@ static void a_count_follows_what_comes_and_goes(void)
 	(void)put(r, a, "{}");
 	(void)put(r, key_of(STORE_AGENT, "t", "", "a"), "{}");
 	CHECK_EQ(count(r, STORE_AGENT, "s"), 1);
+	CHECK_ASK(r, (struct store_op){.verb = STORE_CENSUS}, 0);
+	CHECK_EQ(r->answer.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		CHECK_EQ(r->answer.row[i].key.class, STORE_AGENT);
+		CHECK_EQ(r->answer.row[i].revision, 1);
+	}
+	CHECK(!strcmp(r->answer.row[0].key.scope, "s"));
+	CHECK(!strcmp(r->answer.row[1].key.scope, "t"));
 	op.parent = &a;
 	CHECK_ASK(r, op, 0);
 	CHECK_EQ(count(r, STORE_LEASE, "s"), 1);
@@ -160,6 +168,7 @@ static void each_change_is_told_once_in_order_with_its_value(void)
 	size_t at = 0;
 
 	op.kind = "k";
+	op.ttl_ms = 60000;
 	CHECK_ASK(r, op, 0);
 	revision = r->answer.res[0].number;
 	s = rig_event(r, &at, "e");
@@ -169,6 +178,8 @@ static void each_change_is_told_once_in_order_with_its_value(void)
 	CHECK_EQ(s->revision, revision);
 	CHECK(!strcmp(s->scope, "s") && !strcmp(s->type, "t") && !strcmp(s->kind, "k"));
 	CHECK_JSON(s->value, op.value);
+	CHECK_EQ(s->born, revision);
+	CHECK_EQ(s->ttl_ms, 60000);
 	CHECK_ASK(r, del_of(op.key), 0);
 	s = rig_event(r, &at, "e");
 	CHECK_EQ(s->change, STORE_WAS_DELETED);

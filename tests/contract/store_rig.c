@@ -131,8 +131,11 @@ static void on_event(void *arg, const struct store_event *event)
 		CHECK(r->seen != NULL);
 	}
 	s = &r->seen[r->n_seen++];
-	*s = (struct seen){
-	    .change = event->change, .revision = event->revision, .class = event->key.class};
+	*s = (struct seen){.change = event->change,
+	                   .revision = event->revision,
+	                   .class = event->key.class,
+	                   .born = event->born,
+	                   .ttl_ms = event->ttl_ms};
 	(void)snprintf(s->scope, sizeof(s->scope), "%s", event->key.scope);
 	(void)snprintf(s->type, sizeof(s->type), "%s", event->key.type);
 	(void)snprintf(s->id, sizeof(s->id), "%s", event->key.id);

@@ -12,7 +12,8 @@
 /* A copy of an event. */
 struct seen {
 	enum store_change change;
-	uint64_t revision;
+	uint64_t revision, born;
+	int64_t ttl_ms;
 	enum store_class class;
 	char scope[64], type[64], id[64], kind[64];
 	char *value; /* NULL: none */

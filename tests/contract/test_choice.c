@@ -7,12 +7,8 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "contract.h"
 
@@ -255,59 +251,10 @@ static const struct contract_case cases[] = {
     {0},
 };
 
-static const struct contract_case *find(const char *name)
-{
-	const struct contract_case *c = cases;
-
-	while (c->name && strcmp(c->name, name))
-		c++;
-	return c->name ? c : NULL;
-}
-
-static int run_all(void)
-{
-	int failed = 0;
-
-	for (const struct contract_case *c = cases; c->name; c++) {
-		int status = 0;
-		pid_t pid = fork();
-
-		if (pid == 0) {
-			(void)alarm(60);
-			c->run();
-			exit(0);
-		}
-		if (pid < 0 || waitpid(pid, &status, 0) != pid)
-			status = -1;
-		if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
-			status = 0;
-		printf("%-70s %s\n", c->name, status ? "FAILED" : "ok");
-		failed += status != 0;
-	}
-	printf("%d failed\n", failed);
-	return failed != 0;
-}
-
 int main(int argc, char **argv)
 {
-	const struct contract_case *c;
+	static const struct contract_case *const files[] = {cases, NULL};
 
 	env.transport = "none in particular";
-	if (argc > 0 && !strcmp(argv[0], "--peer"))
-		return peer_main(argc, argv);
-	if (argc < 2)
-		return run_all();
-	if (!strcmp(argv[1], "--list")) {
-		for (c = cases; c->name; c++)
-			puts(c->name);
-		return 0;
-	}
-	c = find(argv[1]);
-	if (!c) {
-		(void)fprintf(stderr, "no case '%s'\n", argv[1]);
-		return 2;
-	}
-	(void)alarm(60);
-	c->run();
-	return 0;
+	return suite_main(files, argc, argv);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "contract.h"
+#include "fakes/fakes.h"
 
 static const struct contract_case *const files[] = {
     connect_cases, data_cases,  range_cases,  imm_cases,   message_cases,  end_cases,
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	env.transport = argv[1];
+	fakes_install(env.transport, false);
 	if (argc == 3) {
 		wanted.name = argv[2];
 		for_each_case(find_name, &wanted);

@@ -22,6 +22,7 @@
  *	info I PEER                     info STATE TRANSPORT RECONNECTS INCARNATION
  *	events I                        ok: from now on they are kept
  *	event I MS                      joined ALIAS | left ALIAS | missed | none
+ *	flight I                        its flight recorder, then ok
  *	drop I                          ok: the agent is destroyed
  *	stat                            stat RSS_KIB FDS CPU_US
  *	quit                            ok, and the end
@@ -225,8 +226,12 @@ static void loop(struct one *a, char **w)
 	       (long long)worst);
 }
 
-static void names(int rc, struct slime_names *list)
+static void names(struct one *a, const char *of)
 {
+	struct slime_names *list;
+	int rc = of ? slime_agent_regions(a->agent, of, &list, &err)
+	            : slime_agent_peers(a->agent, &list, &err);
+
 	if (rc) {
 		tell(rc);
 		return;
@@ -332,7 +337,6 @@ static void answer(char **w, unsigned n)
 {
 	unsigned long i = n > 1 ? strtoul(w[1], NULL, 10) : 0;
 	struct one *a = &all[i < AGENTS_MAX ? i : 0];
-	struct slime_names *list = NULL;
 	int64_t since = now_ns();
 
 	err.text[0] = '\0';
@@ -367,15 +371,23 @@ static void answer(char **w, unsigned n)
 	} else if (is(w, n, "loop", 6)) {
 		loop(a, w);
 	} else if (is(w, n, "peers", 2)) {
-		names(slime_agent_peers(a->agent, &list, &err), list);
+		names(a, NULL);
 	} else if (is(w, n, "regions", 3)) {
-		names(slime_agent_regions(a->agent, w[2], &list, &err), list);
+		names(a, w[2]);
 	} else if (is(w, n, "info", 3)) {
 		info(a, w[2]);
 	} else if (is(w, n, "events", 2)) {
 		tell(slime_agent_event_fd(a->agent, &err));
 	} else if (is(w, n, "event", 3)) {
 		event(a, (int)strtol(w[2], NULL, 10));
+	} else if (is(w, n, "flight", 2)) {
+		char *text;
+		int rc = slime_agent_flight(a->agent, &text);
+
+		if (!rc)
+			printf("%s", text);
+		slime_text_free(rc ? NULL : text);
+		tell(rc);
 	} else if (is(w, n, "drop", 2)) {
 		drop(a);
 		tell(0);

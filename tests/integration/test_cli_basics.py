@@ -109,7 +109,10 @@ def test_info_tells_people_the_same():
 
 def test_info_env_answers_without_starting_anything():
     done = run("info", "--env")
-    assert done.returncode == 0 and done.stdout
+    assert done.returncode == 0 and not done.stderr
+    assert re.search(r"^SLIME_LOG_LEVEL=$\n {4}.+ \(default: .+\)$", done.stdout, re.M), done.stdout
+    done = run("info", "--env", env={**os.environ, "SLIME_LOG_LEVEL": "2"})
+    assert "SLIME_LOG_LEVEL=2\n" in done.stdout
 
 
 def test_doctor_gives_a_level_and_a_fix_for_each_thing():

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "fakes/fakes.h"
 #include "scenario.h"
 
 enum { RUNS_MAX = 3000 };
@@ -111,12 +112,20 @@ static void tcp_survives(void **state)
 	assert_true(torture(failing, "tcp") > 0);
 }
 
+static void rdma_survives(void **state)
+{
+	(void)state;
+	fakes_install("rdma", true);
+	assert_true(torture(failing, "rdma") > 0);
+}
+
 int torture_all(enum wrap_kind kind)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(loopback_survives),
 	    cmocka_unit_test(shm_survives),
 	    cmocka_unit_test(tcp_survives),
+	    cmocka_unit_test(rdma_survives),
 	};
 
 	failing = kind;

@@ -129,8 +129,7 @@ static void fail(struct sl_conn *conn, int rc, const char *why)
 		refuse(conn, rc, why);
 		return;
 	}
-	sl_log(SLIME_LOG_WARN, "rdma: the lane to queue pair %u over '%s' is given up: %s",
-	       conn->mail.qpn, conn->dom->name, why);
+	sl_log(SLIME_LOG_INFO, "rdma: a lane over '%s' is given up: %s", conn->dom->name, why);
 	sl_rdma_conn_end(conn, rc);
 }
 
@@ -176,6 +175,8 @@ void sl_rdma_conn_up(struct sl_conn *conn, int kind)
 	if (ready && !conn->ending)
 		conn->ready = true;
 	if (kind == RDMA_DATA) { /* records of the last generation may be lost */
+		conn->out = false;
+		conn->out_ns = 0;
 		conn->next_credit = conn->recvs.head;
 		conn->credits_told = conn->recvs_ended;
 	}
@@ -232,6 +233,7 @@ static void hear_peer(struct sl_conn *conn, const struct rdma_state *in)
 
 	conn->alive_ns = sl_clock_ns();
 	conn->answer_by = SL_NEVER;
+	conn->doubt_ns = 0;
 	if (in->flags & RDMA_GONE) {
 		hear_gone(conn, in->status);
 		return;
@@ -484,6 +486,114 @@ void sl_rdma_conn_end(struct sl_conn *conn, int status)
 	finish(conn);
 }
 
+/*
+ * Requests find no answer. Is it the way, or the peer? Its mailbox may answer, here or
+ * on another lane: then it lives, and if only the others' do, this lane is out.
+ */
+static void doubt(struct sl_conn *conn, int64_t now)
+{
+	bool alone = true;
+
+	if (conn->doubt_ns)
+		return;
+	conn->doubt_ns = now;
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c != conn && c->ready && !c->ending) {
+			tell(c, RDMA_PING);
+			alone = false;
+		}
+	}
+	conn->answer_by = now + conn->dom->peer_timeout_ns / (alone ? 4 : 16);
+	sl_rdma_tick_by(conn->dom, conn->answer_by);
+}
+
+/* When the peer last showed life on any lane. */
+static int64_t heard_ns(const struct sl_conn *conn)
+{
+	int64_t last = 0;
+
+	for (const struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c->ready && !c->ending && c->alive_ns > last)
+			last = c->alive_ns;
+	}
+	return last;
+}
+
+static void go_out(struct sl_conn *conn, int64_t now)
+{
+	struct sl_op_queue over = {0};
+
+	if (conn->chan[RDMA_DATA].phase == RDMA_UP && !conn->dom->port_down)
+		return;
+	if (conn->chan[RDMA_DATA].phase != RDMA_FRESH) { /* memory first has to be quiet */
+		sl_rdma_chan_drain(conn, RDMA_DATA);
+		conn->answer_by = now + SL_NS_PER_MS;
+		return;
+	}
+	if (!conn->out_ns) {
+		sl_log(SLIME_LOG_WARN,
+		       "rdma: a lane over '%s' is out until its peer can be reached again",
+		       conn->dom->name);
+		conn->out_ns = now;
+	}
+	conn->answer_by = SL_NEVER;
+	sl_lock_take(&conn->lock);
+	conn->out = true;
+	sl_rdma_take_one_sided_locked(conn, &over);
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+}
+
+/* The mailbox did not answer in time. */
+static void no_answer(struct sl_conn *conn, int64_t now)
+{
+	static const char nobody[] =
+	    "nobody answers at the peer's mailbox: its process is gone, does not make "
+	    "progress, or the network between drops datagrams";
+
+	if (!conn->ready)
+		fail(conn, -ECONNREFUSED, nobody);
+	else if (conn->dom->port_down || heard_ns(conn) > conn->doubt_ns)
+		go_out(conn, now);
+	else if (now < conn->doubt_ns + conn->dom->peer_timeout_ns / 4)
+		conn->answer_by = conn->doubt_ns + conn->dom->peer_timeout_ns / 4;
+	else
+		fail(conn, -ECONNRESET, nobody);
+}
+
+/* Out for so long that messages and immediates are not kept waiting either. */
+static void out_for_long(struct sl_conn *conn)
+{
+	struct sl_op_queue over = {0};
+	bool more;
+
+	sl_lock_take(&conn->lock);
+	more = sl_rdma_doom_locked(conn, -EHOSTUNREACH, &over);
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+	if (more)
+		sl_rdma_chan_drain(conn, RDMA_MSG);
+}
+
+void sl_rdma_conn_port(struct sl_conn *conn, int64_t now)
+{
+	bool rails = false;
+
+	if (!conn->ready || conn->ending)
+		return;
+	for (const struct sl_conn *c = conn->first; c; c = c->next_lane)
+		rails = rails || c->dom != conn->dom;
+	if (!conn->dom->port_down) {
+		if (conn->ask_at != SL_NEVER)
+			ask_at(conn, now);
+	} else if (rails) {
+		sl_rdma_chan_drain(conn, RDMA_DATA);
+		doubt(conn, now);
+		conn->answer_by = now;
+		sl_rdma_tick_by(conn->dom, now);
+	}
+}
+
 void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status)
 {
 	struct rdma_chan *c = &conn->chan[kind];
@@ -496,11 +606,8 @@ void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status)
 		sl_rdma_conn_end(conn, status);
 		return;
 	}
-	if (status == -EHOSTUNREACH && conn->answer_by == SL_NEVER) {
-		/* its device does not answer; does its program? */
-		conn->answer_by = sl_clock_ns() + conn->dom->peer_timeout_ns / 4;
-		sl_rdma_tick_by(conn->dom, conn->answer_by);
-	}
+	if (status == -EHOSTUNREACH)
+		doubt(conn, sl_clock_ns());
 	sl_rdma_chan_drain(conn, kind);
 }
 
@@ -571,6 +678,18 @@ void sl_rdma_conn_todo(struct sl_conn *conn)
 	}
 }
 
+static void ping_all(struct sl_conn *conn)
+{
+	if (!conn->out_ns) {
+		tell(conn, RDMA_PING);
+		return;
+	}
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c->ready && !c->ending)
+			tell(c, RDMA_PING);
+	}
+}
+
 /* Is the peer's program alive? Asked while something waits for it. */
 static void check_life(struct sl_conn *conn, int64_t now)
 {
@@ -581,11 +700,15 @@ static void check_life(struct sl_conn *conn, int64_t now)
 	if (!conn->had_work)
 		conn->alive_ns = now;
 	conn->had_work = work;
-	silent = now - conn->alive_ns;
-	if (work && silent > timeout * 3 / 4)
+	if (conn->out_ns && now - conn->out_ns > timeout)
+		out_for_long(conn);
+	silent = now - (conn->out_ns ? heard_ns(conn) : conn->alive_ns);
+	if (work && silent > timeout * 3 / 4 && conn->dom->port_down)
+		go_out(conn, now);
+	else if (work && silent > timeout * 3 / 4)
 		fail(conn, -ECONNRESET, "its program does not answer");
 	else if (work && silent > timeout / 5)
-		tell(conn, RDMA_PING);
+		ping_all(conn);
 }
 
 void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
@@ -608,9 +731,7 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
 	if (conn->ending || conn->refused)
 		return;
 	if (now >= conn->answer_by)
-		fail(conn, conn->ready ? -ECONNRESET : -ECONNREFUSED,
-		     "nobody answers at the peer's mailbox: its process is gone, does not make "
-		     "progress, or the network between drops datagrams");
+		no_answer(conn, now);
 	else if (now >= conn->ask_at)
 		ask_again(conn, now);
 	if (conn->ready && !conn->ending)
@@ -635,6 +756,10 @@ static int rdma_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	conn->dom = dom;
 	conn->depth = opts->depth;
 	conn->first = opts->first ? opts->first : conn;
+	if (opts->first) {
+		conn->next_lane = opts->first->next_lane;
+		opts->first->next_lane = conn;
+	}
 	conn->ask_at = conn->answer_by = conn->late_at = SL_NEVER;
 	sl_lock_init(&conn->lock);
 	sl_lock_take(&dom->lock);
@@ -685,6 +810,8 @@ static void rdma_conn_destroy(struct sl_conn *conn)
 	unlink_conn(&dom->by_id[conn->me.id % RDMA_BUCKETS], conn,
 	            offsetof(struct sl_conn, next_same));
 	sl_lock_drop(&dom->lock);
+	if (conn->first != conn)
+		unlink_conn(&conn->first->next_lane, conn, offsetof(struct sl_conn, next_lane));
 	if (conn->connecting) {
 		atomic_fetch_sub(&dom->nconns, 1);
 		if (!conn->ending && conn->ah)
@@ -699,7 +826,7 @@ static void rdma_conn_destroy(struct sl_conn *conn)
 
 const struct sl_transport sl_transport_rdma = {
     .name = "rdma",
-    .caps = SL_CAP_REMOTE_HOST | SL_CAP_LANES,
+    .caps = SL_CAP_REMOTE_HOST | SL_CAP_LANES | SL_CAP_RAILS,
     .kinds = 1u << SLIME_MEM_HOST | 1u << SLIME_MEM_CUDA | 1u << SLIME_MEM_ASCEND,
     .max_iov = UINT32_MAX,
     .max_len = UINT64_MAX,

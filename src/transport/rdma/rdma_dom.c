@@ -151,6 +151,11 @@ static void qp_failed(struct sl_dom *dom, const struct ibv_qp *qp)
 	}
 }
 
+static void port_one(struct sl_conn *conn, int64_t now)
+{
+	sl_rdma_conn_port(conn, now);
+}
+
 static void on_event(struct sl_dom *dom, const struct ibv_async_event *event)
 {
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
@@ -162,6 +167,13 @@ static void on_event(struct sl_dom *dom, const struct ibv_async_event *event)
 	case IBV_EVENT_QP_REQ_ERR:
 	case IBV_EVENT_QP_ACCESS_ERR:
 		qp_failed(dom, event->element.qp);
+		break;
+	case IBV_EVENT_PORT_ERR:
+	case IBV_EVENT_PORT_ACTIVE:
+		if (event->element.port_num != dom->port.number)
+			break;
+		dom->port_down = event->event_type == IBV_EVENT_PORT_ERR;
+		each_conn(dom, port_one, sl_clock_ns());
 		break;
 	case IBV_EVENT_CQ_ERR:
 	case IBV_EVENT_DEVICE_FATAL:

@@ -118,6 +118,7 @@ struct sl_conn {
 	struct sl_dom *dom;
 	struct sl_conn *next, *next_same; /* dom->conns, a bucket of dom->by_id; dom->lock */
 	struct sl_conn *first;            /* lane 0 */
+	struct sl_conn *next_lane;        /* of the same endpoint, from FIRST on */
 	struct rdma_name me;
 	uint32_t slot;     /* in dom->slots, from connect() on */
 	uint64_t wr_owner; /* ... as completions name it */
@@ -139,6 +140,8 @@ struct sl_conn {
 	int64_t ask_at, ask_ns; /* SL_NEVER, or when to tell our state again; how long until then */
 	int64_t answer_by;      /* SL_NEVER, or until when the peer's mailbox must have answered */
 	int64_t alive_ns;       /* when the peer's program last showed life */
+	int64_t doubt_ns;       /* 0, or since when requests find no answer */
+	int64_t out_ns;         /* 0, or since when the lane is out */
 	bool had_work;          /* at the last tick */
 	struct sl_op_queue
 	    late; /* stopped writes; they end when the peer has let go, or at LATE_AT */
@@ -149,6 +152,7 @@ struct sl_conn {
 	struct sl_lock lock;
 	_Atomic bool todo;
 	bool closed, broken, ready; /* lock */
+	bool out; /* lock: no way to the peer; reads and writes go over other lanes */
 	struct rdma_chan chan[RDMA_CHANS];
 	struct sl_op_queue imm_recvs; /* lock, as all that follows */
 	struct sl_imm_queue imms;
@@ -214,6 +218,7 @@ struct sl_dom {
 	int64_t next_tick, last_tick;
 	_Atomic bool work; /* some connection has TODO set; any thread */
 	bool dead;         /* the device is gone */
+	bool port_down;
 	struct rdma_slot *slots;
 	uint32_t nslots;
 
@@ -366,6 +371,11 @@ int sl_rdma_end(struct sl_op_queue *over);
  * to LATE. */
 void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
                              struct sl_op_queue *late);
+/* Nothing waits any longer: what no queue pair has goes to OVER with STATUS. True: the MSG one has
+ * more, which will end with STATUS when it is drained. */
+bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *over);
+/* The lane is out: reads and writes go to OVER for the endpoint to send over another. */
+void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over);
 bool sl_rdma_has_work(struct sl_conn *conn);
 
 /* rdma_conn.c; progress */
@@ -377,6 +387,8 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now);
 void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status);
 /* The peer is gone, or we close: everything ends with STATUS. */
 void sl_rdma_conn_end(struct sl_conn *conn, int status);
+/* Our port went down, or came back. */
+void sl_rdma_conn_port(struct sl_conn *conn, int64_t now);
 /* Channel KIND got its last completion, or ought to have. */
 void sl_rdma_conn_drained(struct sl_conn *conn, int kind);
 /* The peer's end of channel KIND is connected to ours. */

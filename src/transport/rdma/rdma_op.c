@@ -58,6 +58,8 @@ int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op)
 	} else if (!rc && op->code == SL_OP_SEND) {
 		sl_op_push(&conn->chan[RDMA_MSG].waiting, op);
 		sl_rdma_push_msgs_locked(conn);
+	} else if (!rc && conn->out && op->code != SL_OP_RECV_IMM && op->code != SL_OP_WRITE_IMM) {
+		rc = -ENETDOWN;
 	} else if (!rc && op->code != SL_OP_RECV_IMM) {
 		sl_op_push(&conn->chan[RDMA_DATA].waiting, op);
 		sl_rdma_push_data_locked(conn, &over);
@@ -172,6 +174,54 @@ void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queu
 	take_queue(&conn->recvs, status, over, late);
 	take_queue(&conn->imm_recvs, status, over, late);
 	conn->next_recv = conn->next_credit = NULL;
+}
+
+static bool doom_queue(struct sl_op_queue *q, int status)
+{
+	for (struct sl_op *op = q->head; op; op = op->next) {
+		if (!op->priv[RDMA_STATUS])
+			op->priv[RDMA_STATUS] = (uint64_t)(int64_t)status;
+	}
+	return q->head != NULL;
+}
+
+bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *over)
+{
+	struct rdma_chan *data = &conn->chan[RDMA_DATA], *msg = &conn->chan[RDMA_MSG];
+	bool more;
+
+	take_queue(&conn->imm_recvs, status, over, over);
+	if (data->phase == RDMA_FRESH) {
+		take_queue(&data->posted, status, over, over);
+		take_queue(&data->waiting, status, over, over);
+	}
+	more = doom_queue(&conn->recvs, status);
+	more = doom_queue(&msg->posted, status) || more;
+	if (msg->cur.wrs)
+		more = doom_queue(&msg->waiting, status) || more;
+	else
+		take_queue(&msg->waiting, status, over, over);
+	return more;
+}
+
+static void take_plain(struct sl_op_queue *q, struct sl_op_queue *over)
+{
+	struct sl_op_queue keep = {0};
+	struct sl_op *op;
+
+	while ((op = sl_op_pop(q))) {
+		if (op->code == SL_OP_WRITE_IMM)
+			sl_op_push(&keep, op);
+		else
+			rdma_over(over, op, sl_op_stop(op) ? sl_op_stop(op) : -ENETDOWN);
+	}
+	*q = keep;
+}
+
+void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over)
+{
+	take_plain(&conn->chan[RDMA_DATA].posted, over);
+	take_plain(&conn->chan[RDMA_DATA].waiting, over);
 }
 
 bool sl_rdma_has_work(struct sl_conn *conn)
