@@ -8,6 +8,10 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dlslime")
 install(TARGETS dlslime dlslime-static EXPORT dlslimeTargets
 	LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
 	ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+if(TARGET dlslime-agent)
+	install(TARGETS dlslime-agent EXPORT dlslimeTargets
+		LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
 if(installed_programs)
 	install(TARGETS ${installed_programs} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()

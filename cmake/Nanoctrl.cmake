@@ -40,7 +40,14 @@ endfunction()
 if(BUILD_CTRL AND NOT nanoctrl_missing)
 	file(GLOB nanoctrl_sources CONFIGURE_DEPENDS cmd/nanoctrl/*.c)
 	list(FILTER nanoctrl_sources EXCLUDE REGEX "/main\\.c$")
-	add_library(nanoctrl-parts STATIC ${nanoctrl_sources})
+	# The script that Redis runs, as text in the program.
+	set(redis_script "${PROJECT_BINARY_DIR}/redis_script.c")
+	set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS cmd/nanoctrl/redis_script.lua)
+	file(READ cmd/nanoctrl/redis_script.lua bytes HEX)
+	string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+	file(CONFIGURE OUTPUT "${redis_script}" @ONLY CONTENT
+		"#include \"redis_layout.h\"\nconst char redis_script[] = {${bytes}0};\n")
+	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}")
 	nanoctrl_flags(nanoctrl-parts)
 	target_link_libraries(nanoctrl-parts PRIVATE "${HTTP_PARSER_LIBRARY}" Threads::Threads
 		${CMAKE_DL_LIBS} m)

@@ -149,7 +149,7 @@ if(BUILD_RDMA)
 	list(APPEND contract_subjects_of_transport rdma)
 endif()
 
-set(contract_subjects_of_store sqlite sqlite_memory)
+set(contract_subjects_of_store sqlite sqlite_memory redis)
 
 function(slime_contract_suite source)
 	get_filename_component(program ${source} NAME_WE)
@@ -285,7 +285,7 @@ if(wanted AND BUILD_RDMA)
 	foreach(source ${softroce_tests})
 		get_filename_component(test ${source} NAME)
 		string(REPLACE "test_" "" name ${test})
-		slime_add_test(softroce softroce.${name} 480
+		slime_add_test(softroce softroce.${name} 540
 			tests/softroce/boot ${test} "${PROJECT_BINARY_DIR}")
 	endforeach()
 endif()

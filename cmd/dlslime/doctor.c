@@ -39,11 +39,11 @@ static void print_finding(struct report *r, const char *name, const struct findi
 		return;
 	}
 	(void)printf("%s{\"name\":", r->n_lines++ ? "," : "");
-	json_string(stdout, name);
+	print_json_string(stdout, name);
 	(void)printf(",\"level\":\"%s\",\"found\":", words[f->level]);
-	json_string(stdout, f->found);
+	print_json_string(stdout, f->found);
 	(void)printf(",\"fix\":");
-	json_string(stdout, f->fix);
+	print_json_string(stdout, f->fix);
 	(void)printf("}");
 }
 

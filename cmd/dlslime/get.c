@@ -80,16 +80,16 @@ static void report_json(const struct get_result *r, const char *target)
 	char hash[2 * FILE_HASH_LEN + 1];
 
 	(void)printf("{\"file\":");
-	json_string(stdout, target);
+	print_json_string(stdout, target);
 	(void)printf(",\"bytes\":%llu,\"resumed_from\":%llu,\"seconds\":%.6f,"
 	             "\"seconds_writing\":%.6f,\"GBps\":%.6f,\"transport\":",
 	             (unsigned long long)r->bytes, (unsigned long long)r->resumed_from,
 	             (double)r->ns / 1e9, (double)r->write_ns / 1e9, gb_per_s(r));
-	json_string(stdout, r->transport);
+	print_json_string(stdout, r->transport);
 	(void)printf(",\"device\":");
-	json_string(stdout, r->device);
+	print_json_string(stdout, r->device);
 	(void)printf(",\"lanes\":%u,\"because\":", r->lanes);
-	json_string(stdout, r->because);
+	print_json_string(stdout, r->because);
 	(void)printf(",\"xxh3_128\":\"%s\",\"verified\":true,\"version\":\"%s\"}\n",
 	             hash_text(r, hash), slime_version());
 }

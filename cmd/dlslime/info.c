@@ -74,7 +74,7 @@ static int gather(struct facts *f, struct slime_error *err)
 static void json_field(const char *name, const char *text, const char *after)
 {
 	(void)printf("\"%s\":", name);
-	json_string(stdout, text);
+	print_json_string(stdout, text);
 	(void)fputs(after, stdout);
 }
 

@@ -44,7 +44,7 @@ void info_rdma_people(const struct rdma_facts *f)
 static void json_field(const char *name, const char *text)
 {
 	(void)printf("\"%s\":", name);
-	json_string(stdout, text);
+	print_json_string(stdout, text);
 	(void)fputc(',', stdout);
 }
 

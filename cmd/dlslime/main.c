@@ -18,6 +18,13 @@ static const struct {
     {"perf", verb_perf, "measure transfers between two processes"},
     {"serve", verb_serve, "let others fetch files from this machine"},
     {"get", verb_get, "fetch a file that somebody serves"},
+#ifdef DLSLIME_WITH_AGENT
+    {"peers", verb_peers, "the agents that nanoctrl knows"},
+    {"regions", verb_regions, "the memory that an agent publishes"},
+    {"resources", verb_resources, "what agents tell of their hosts and devices"},
+    {"ping", verb_ping, "how far an agent is, by the control plane and by the data path"},
+    {"links", verb_links, "who is connected with whom, and how much moves"},
+#endif
 };
 
 enum { N_VERBS = sizeof(verbs) / sizeof(verbs[0]) };
@@ -27,9 +34,9 @@ static void print_help(void)
 	(void)printf("usage: dlslime VERB [OPTION]...\n\n"
 	             "Moves memory between processes, over what this machine has.\n\n");
 	for (int i = 0; i < N_VERBS; i++)
-		(void)printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
-	(void)printf("\n  --help     this, and 'dlslime VERB --help' for a verb\n"
-	             "  --version  the version of the library\n\n"
+		(void)printf("  %-9s %s\n", verbs[i].name, verbs[i].help);
+	(void)printf("\n  --help      this, and 'dlslime VERB --help' for a verb\n"
+	             "  --version   the version of the library\n\n"
 	             "Begin with 'dlslime doctor' and 'dlslime perf local'.\n");
 }
 

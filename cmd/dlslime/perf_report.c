@@ -20,9 +20,9 @@ static void report_json(const struct perf_opts *o, const struct perf_result *res
 	const struct perf_shape *s = &o->shape;
 
 	(void)printf("{\"op\":\"%s\",\"transport\":", perf_op_names[s->op]);
-	json_string(stdout, res->transport);
+	print_json_string(stdout, res->transport);
 	(void)printf(",\"device\":");
-	json_string(stdout, res->device);
+	print_json_string(stdout, res->device);
 	(void)printf(",\"mem\":\"%s\",\"size\":%llu,\"depth\":%u,\"batch\":%u,\"stride\":%llu,"
 	             "\"threads\":%u,\"lanes\":%u,\"wait\":\"%s\",\"ops\":%llu,\"bytes\":%llu,"
 	             "\"seconds\":%.9f,\"GBps\":%.6f,\"ops_per_s\":%.3f,",
@@ -36,7 +36,7 @@ static void report_json(const struct perf_opts *o, const struct perf_result *res
 	(void)printf("\"verified\":%s,\"because\":", !s->verify   ? "null"
 	                                             : res->n_bad ? "false"
 	                                                          : "true");
-	json_string(stdout, res->because);
+	print_json_string(stdout, res->because);
 	(void)printf(",\"version\":\"%s\"}\n", slime_version());
 }
 

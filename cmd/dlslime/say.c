@@ -92,7 +92,7 @@ static size_t utf8_len(const unsigned char *s)
 	return n;
 }
 
-void json_string(FILE *f, const char *text)
+void print_json_string(FILE *f, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 

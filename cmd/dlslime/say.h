@@ -29,7 +29,7 @@ __attribute__((format(printf, 3, 4))) int refuse(struct slime_error *err, int co
 const char *errno_name(int code, char *buf, size_t cap);
 
 /* TEXT as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *f, const char *text);
+void print_json_string(FILE *f, const char *text);
 
 /* Make TEXT fit for one line on a terminal: control characters become '?'. */
 void plain_text(char *text);

@@ -12,4 +12,11 @@ int verb_perf(int argc, char **argv);
 int verb_serve(int argc, char **argv);
 int verb_get(int argc, char **argv);
 
+/* Only in a build with libdlslime-agent. */
+int verb_peers(int argc, char **argv);
+int verb_regions(int argc, char **argv);
+int verb_resources(int argc, char **argv);
+int verb_ping(int argc, char **argv);
+int verb_links(int argc, char **argv);
+
 #endif

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -194,13 +195,30 @@ static int greet(struct redis_conn *c)
 
 /* Bytes. */
 
+/* As much of OUT as goes. A peer that is gone is an error, not a signal. */
+static ssize_t write_some(struct redis_conn *c, int fd)
+{
+	struct evbuffer_iovec piece[16];
+	int n = evbuffer_peek(c->out, -1, NULL, piece, 16);
+	struct iovec iov[16];
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)(n < 16 ? n : 16)};
+	ssize_t sent;
+
+	for (size_t i = 0; i < msg.msg_iovlen; i++)
+		iov[i] = (struct iovec){piece[i].iov_base, piece[i].iov_len};
+	sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	if (sent > 0)
+		(void)evbuffer_drain(c->out, (size_t)sent);
+	return sent;
+}
+
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *c = arg;
 
 	(void)what;
 	while (evbuffer_get_length(c->out)) {
-		if (evbuffer_write(c->out, (int)fd) >= 0)
+		if (write_some(c, (int)fd) >= 0)
 			continue;
 		if (errno == EAGAIN || errno == EINTR)
 			(void)event_add(c->writable, NULL);

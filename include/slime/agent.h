@@ -72,6 +72,12 @@ SLIME_API int slime_agent_resource(slime_agent *agent, const char *peer, char **
 SLIME_API void slime_text_free(char *text);
 
 /*
+ * What every agent of the scope last told of its traffic and its links: a JSON
+ * array of snapshots, schema 1 of the reference. Free with slime_text_free().
+ */
+SLIME_API int slime_agent_snapshots(slime_agent *agent, char **out, struct slime_error *err);
+
+/*
  * Let peers find MR under NAME; the agent uses MR until it is withdrawn, so
  * deregister it after that. To publish a name again replaces it: peers' transfers
  * by the old meaning end with -ESTALE. Several in one call take effect together.

@@ -13,13 +13,14 @@ enum { PAGE = 1000 };
 /* A question that is asked until its last page. FIELD of each member of LIST is a name. */
 struct inquiry {
 	slime_agent *agent;
-	const char *peer; /* NULL: of nobody */
-	const char *tail; /* NULL: none */
-	const char *list, *field;
+	const char *peer;         /* NULL: of nobody */
+	const char *tail;         /* NULL: none */
+	const char *whole;        /* NULL: below /v1/agents; else the path itself */
+	const char *list, *field; /* FIELD NULL: the members themselves, into BODY */
 	char *after;
 	struct slime_names *names;
 	size_t cap;
-	json_t *body; /* for a single record: the answer, counted */
+	json_t *body; /* for a single record: the answer, counted; for members: their list */
 };
 
 static int add_name(struct inquiry *q, const char *name)
@@ -56,8 +57,11 @@ static void on_page(void *arg, const struct sl_ctrl_reply *reply)
 
 	json_array_foreach(json_object_get(reply->body, q->list), i, entry)
 	{
-		const char *name = json_string_value(json_object_get(entry, q->field));
+		const char *name =
+		    q->field ? json_string_value(json_object_get(entry, q->field)) : NULL;
 
+		if (!q->field)
+			(void)json_array_append(q->body, entry);
 		if (!rc && name && add_name(q, name))
 			rc = sl_fail(&err, -ENOMEM, "no memory for a list of names");
 	}
@@ -88,7 +92,10 @@ static void ask(slime_agent *agent, struct sl_job *job)
 
 	if (asprintf(&query, "&limit=%d%s%s", PAGE, after ? "&after=" : "", after ? after : "") < 0)
 		query = NULL;
-	if (query)
+	if (query && q->whole) {
+		if (asprintf(&path, "%s?%s%s", q->whole, agent->scope_query, query) < 0)
+			path = NULL;
+	} else if (query)
 		path = sl_agent_path(agent, q->peer, q->tail, q->list ? query : NULL);
 	if (path)
 		call = sl_ctrl_call(agent->ctrl, "GET", path, NULL, (int)agent->timeout_ms,
@@ -184,6 +191,24 @@ int slime_agent_resource(slime_agent *agent, const char *peer, char **out, struc
 		json_t *resource = json_object_get(json_object_get(q.body, "agent"), "resource");
 
 		*out = json_is_object(resource) ? json_dumps(resource, JSON_COMPACT) : strdup("{}");
+		if (!*out)
+			rc = sl_fail(err, -ENOMEM, "no memory for a text");
+	}
+	json_decref(q.body);
+	return rc;
+}
+
+int slime_agent_snapshots(slime_agent *agent, char **out, struct slime_error *err)
+{
+	struct inquiry q = {.agent = agent, .whole = "/v1/obs", .list = "snapshots"};
+	int rc;
+
+	if (!agent || !out)
+		return sl_fail(err, -EINVAL, "no agent, or no place for the text");
+	q.body = json_array();
+	rc = inquire(&q, err);
+	if (!rc) {
+		*out = json_dumps(q.body, JSON_COMPACT);
 		if (!*out)
 			rc = sl_fail(err, -ENOMEM, "no memory for a text");
 	}

@@ -46,6 +46,13 @@ struct sl_job {
 	TAILQ_ENTRY(sl_job) entry;
 };
 
+/* What a rate is made of. */
+struct sl_observed {
+	uint64_t bytes;
+	int64_t at_ns;
+	double bps;
+};
+
 /* A name of ours and the region behind it. */
 struct sl_published {
 	char *name;
@@ -146,6 +153,7 @@ struct slime_agent {
 	uint32_t renew_failures;
 	uint64_t replace;
 	struct sl_job *register_job;
+	struct sl_observed observed[17]; /* observe.c: in all, then of each device */
 	/* loop: mailbox.c */
 	struct sl_ctrl_call *mail_call;
 	struct event *mail_timer;
@@ -194,6 +202,9 @@ void sl_register_stop(slime_agent *agent);
 
 /* presence.c: slime_agent_next_event() */
 void sl_presence_free(slime_agent *agent);
+
+/* observe.c: a snapshot for whoever looks on; NULL: no memory. Loop. */
+json_t *sl_observe(slime_agent *agent);
 
 /* publish.c */
 json_t *sl_publish_all(slime_agent *agent);

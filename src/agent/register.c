@@ -15,6 +15,8 @@
 #include "agent/internal.h"
 #include "base/error.h"
 
+enum { FIRST_RENEW_MS = 300 }; /* within the third of any TTL */
+
 static void ask(slime_agent *agent);
 
 static void settle(slime_agent *agent, int status, const struct slime_error *err)
@@ -80,7 +82,7 @@ static void registered(slime_agent *agent, json_t *body)
 	atomic_store(&agent->incarnation, (uint64_t)incarnation);
 	sl_mailbox_start(agent);
 	if (first) {
-		sl_timer_in(agent->renew_timer, agent->ttl_ms * 1000 / 3);
+		sl_timer_in(agent->renew_timer, FIRST_RENEW_MS * 1000); /* its first snapshot */
 		settle(agent, 0, NULL);
 	} else {
 		publish_again(agent);
@@ -183,7 +185,8 @@ static void on_renew_timer(evutil_socket_t fd, short what, void *arg)
 	if (path)
 		agent->renew_call =
 		    sl_ctrl_call(agent->ctrl, "POST", path,
-		                 json_pack("{sI}", "incarnation", (json_int_t)incarnation),
+		                 json_pack("{sI, so*}", "incarnation", (json_int_t)incarnation,
+		                           "obs", sl_observe(agent)),
 		                 (int)agent->timeout_ms, on_renewed, agent);
 	free(path);
 	if (!agent->renew_call)

@@ -102,6 +102,11 @@ void redis_kill(void)
 	redis = 0;
 }
 
+void redis_stop(bool stop)
+{
+	CHECK_EQ(kill(redis, stop ? SIGSTOP : SIGCONT), 0);
+}
+
 const char *redis_says(const char *command)
 {
 	static char text[65536];

@@ -55,7 +55,8 @@ bool in_memory(void);
 const char *rig_where(void);
 const char *rig_file(const char *name); /* a path in the private folder */
 void redis_start(void);
-void redis_kill(void); /* SIGKILL, and wait */
+void redis_kill(void);      /* SIGKILL, and wait */
+void redis_stop(bool stop); /* SIGSTOP, SIGCONT */
 /* Run a command by redis-cli; what it prints, valid until the next. */
 const char *redis_says(const char *command);
 
@@ -98,5 +99,6 @@ extern const struct contract_case store_list_cases[];
 extern const struct contract_case store_box_cases[];
 extern const struct contract_case store_time_cases[];
 extern const struct contract_case store_end_cases[];
+extern const struct contract_case store_shared_cases[];
 
 #endif

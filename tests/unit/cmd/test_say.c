@@ -16,7 +16,7 @@ static void is_json(const char *text, const char *want)
 	FILE *f = open_memstream(&out, &len);
 
 	assert_non_null(f);
-	json_string(f, text);
+	print_json_string(f, text);
 	(void)fclose(f);
 	assert_string_equal(out, want);
 	free(out);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "by_name.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "say.h"
+
+const char by_name_help[] =
+    "  --ctrl URL         the control plane (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
+    "  --scope NAME       of this scope (default: none)\n"
+    "  --token-file FILE  with the token that is the first line of FILE\n"
+    "  --json             as JSON\n";
+
+enum { OPT_CTRL = 256, OPT_SCOPE, OPT_TOKEN, OPT_JSON, OPT_EVERY, OPT_TRANSPORT };
+
+static const struct option options[] = {
+    {"ctrl", required_argument, NULL, OPT_CTRL},
+    {"scope", required_argument, NULL, OPT_SCOPE},
+    {"token-file", required_argument, NULL, OPT_TOKEN},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"count", required_argument, NULL, 'c'},
+    {"every", required_argument, NULL, OPT_EVERY},
+    {"transport", required_argument, NULL, OPT_TRANSPORT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static int read_token(struct by_name *b, const char *path)
+{
+	FILE *file = fopen(path, "re");
+	size_t cap = 0;
+	ssize_t n;
+
+	if (!file) {
+		say("cannot open the token file '%s': %s", path, strerror(errno));
+		return EXIT_FAILED;
+	}
+	free(b->token);
+	b->token = NULL;
+	n = getline(&b->token, &cap, file);
+	(void)fclose(file);
+	if (n > 0)
+		b->token[strcspn(b->token, "\r\n")] = '\0';
+	if (n <= 0 || !b->token[0]) {
+		say("the token file '%s' has no first line", path);
+		return EXIT_FAILED;
+	}
+	return 0;
+}
+
+/* A number from LEAST on, or -1. */
+static double number(const char *text, double least)
+{
+	char *end;
+	double value = strtod(text, &end);
+
+	return end == text || *end || !(value >= least && value <= 1e6) ? -1 : value;
+}
+
+static int take(struct by_name *b, const char *verb, const char *extra, int opt)
+{
+	switch (opt) {
+	case OPT_CTRL:
+		b->url = optarg;
+		return 0;
+	case OPT_SCOPE:
+		b->scope = optarg;
+		return 0;
+	case OPT_TOKEN:
+		return read_token(b, optarg);
+	case OPT_JSON:
+		b->json = true;
+		return 0;
+	default:
+		break;
+	}
+	if (opt == 'c' && strchr(extra, 'c')) {
+		b->count = (int)number(optarg, 1);
+		return b->count > 0 ? 0 : say_usage(verb, "'%s' is no number of pings", optarg);
+	}
+	if (opt == OPT_EVERY && strchr(extra, 'e')) {
+		b->every_s = number(optarg, 0.1);
+		return b->every_s > 0 ? 0 : say_usage(verb, "'%s' is no time in seconds", optarg);
+	}
+	if (opt == OPT_TRANSPORT && strchr(extra, 't')) {
+		b->transport = optarg;
+		return 0;
+	}
+	return say_usage(verb, "that option is not one of this verb");
+}
+
+int by_name_options(struct by_name *b, const char *verb, const char *help, const char *extra,
+                    int argc, char **argv, int *first)
+{
+	const char *env = getenv("DLSLIME_CTRL");
+	int opt, rc;
+
+	b->url = env && *env ? env : "http://127.0.0.1:3000";
+	b->count = 4;
+	optind = 0;
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		if (opt == 'h') {
+			(void)printf("%s%s", help, by_name_help);
+			return -1;
+		}
+		if (opt == '?')
+			return say_usage(verb, "there is no option '%s', or it wants a value",
+			                 argv[optind - 1]);
+		rc = take(b, verb, extra, opt);
+		if (rc)
+			return rc;
+	}
+	*first = optind;
+	return 0;
+}
+
+int by_name_open(struct by_name *b)
+{
+	struct slime_agent_opts opts = {.size = sizeof(opts),
+	                                .ctrl_url = b->url,
+	                                .scope = b->scope,
+	                                .token = b->token,
+	                                .name_prefix = "dlslime-cli"};
+	struct slime_error err;
+	int rc = slime_ctx_create(NULL, &b->ctx, &err);
+
+	if (!rc)
+		rc = slime_agent_create(b->ctx, &opts, &b->agent, &err);
+	if (rc) {
+		say("%s", err.text);
+		by_name_close(b);
+		return EXIT_FAILED;
+	}
+	return 0;
+}
+
+void by_name_close(struct by_name *b)
+{
+	slime_agent_destroy(b->agent);
+	slime_ctx_destroy(b->ctx);
+	free(b->token);
+	memset(b, 0, sizeof(*b));
+}

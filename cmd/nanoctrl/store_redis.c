@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The store in Redis, shared by any number of daemons.
+ *
+ * Each request is one run of redis_script.lua. Two connections: one for requests, one
+ * that waits for what the stream of events gets, from whichever daemon. What is due is
+ * looked for by every daemon; who comes first deletes it.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "redis_conn.h"
+#include "redis_layout.h"
+#include "sentence.h"
+
+enum {
+	PAGE_ROWS = 500,
+	IN_FLIGHT_MAX = 100000,
+	SWEEP_MS = 250,
+	SWEEP_ROWS = 200,
+	TAIL_ROWS = 1000,
+	OPEN_S = 5,
+	CLOSE_S = 5
+};
+#define TAIL_WAIT_MS "2000"
+
+struct redis_store {
+	struct store store;
+	struct store_opts opts;
+	char *where;
+	struct redis_conn *conn, *tail;
+	char sha[41]; /* of the script; "": not loaded yet */
+	size_t in_flight;
+	bool up, closing, sweeping;
+	struct event *sweep;
+	char reason[252];
+
+	/* The tail. */
+	uint64_t revision;
+	char epoch[33]; /* of the data; another one: they were lost */
+	bool caught_up;
+};
+
+/* A list that is fetched in pages. */
+struct pages {
+	struct redis_store *store;
+	struct request *req;
+	struct redis_page page; /* limit 0: it is no list */
+	uint32_t left;
+	bool whole; /* the script itself was sent */
+};
+
+static struct redis_store *of(const struct store *store)
+{
+	return (struct redis_store *)(uintptr_t)store;
+}
+
+static void set_health(struct redis_store *s, bool up, const char *reason)
+{
+	if (s->up == up || s->closing)
+		return;
+	s->up = up;
+	if (s->opts.health)
+		s->opts.health(s->opts.arg, up, reason);
+}
+
+static int64_t now_s(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+/* Requests. */
+
+static void on_answer(void *arg, const redisReply *reply, const char *reason);
+
+static int send_page(struct pages *p)
+{
+	struct redis_store *s = p->store;
+	struct redis_words words = {0};
+
+	p->whole = !*s->sha;
+	if (redis_layout_encode(p->req, p->page.limit ? &p->page : NULL, &words))
+		return -ENOMEM;
+	words.word[0] = p->whole ? "EVAL" : "EVALSHA";
+	words.len[0] = strlen(words.word[0]);
+	words.word[1] = p->whole ? redis_script : s->sha;
+	words.len[1] = strlen(words.word[1]);
+	return redis_conn_send(s->conn, words.n, words.word, words.len, on_answer, p);
+}
+
+static void answer(struct pages *p)
+{
+	struct redis_store *s = p->store;
+
+	s->in_flight--;
+	request_answer(p->req, &s->opts);
+}
+
+static void fail(struct pages *p, int code, const char *reason)
+{
+	(void)request_fail(p->req, 0, code, "%s", reason);
+	answer(p);
+}
+
+/* Is there more of the list to fetch? */
+static bool goes_on(struct pages *p, size_t before)
+{
+	size_t got = p->req->res[0].n - before;
+
+	if (!p->page.limit || !p->page.behind || p->req->status)
+		return false;
+	p->left = p->left > got ? p->left - (uint32_t)got : 0;
+	p->page.limit = p->left < PAGE_ROWS ? p->left : PAGE_ROWS;
+	return p->left > 0;
+}
+
+static void on_answer(void *arg, const redisReply *reply, const char *reason)
+{
+	struct pages *p = arg;
+	size_t before = p->req->res[0].n;
+	int rc = 0;
+
+	if (!reply) {
+		fail(p, -EAGAIN, reason);
+		return;
+	}
+	if (reply->type == REDIS_REPLY_ERROR && !strncmp(reply->str, "NOSCRIPT", 8) && !p->whole) {
+		*p->store->sha = '\0';
+		rc = send_page(p);
+	} else {
+		redis_layout_decode(p->req, reply, p->page.limit ? &p->page : NULL);
+		if (!goes_on(p, before)) {
+			answer(p);
+			return;
+		}
+		rc = send_page(p);
+	}
+	if (rc)
+		fail(p, rc, rc == -EAGAIN ? "Redis cannot be reached" : "no memory for a request");
+}
+
+static int run(struct store *store, const struct store_op *ops, size_t n, store_done *done,
+               void *arg, struct slime_error *err)
+{
+	struct redis_store *s = of(store);
+	struct request *req;
+	struct pages *p;
+	int rc;
+
+	if (s->closing || !redis_conn_is_up(s->conn))
+		return refuse(err, -EAGAIN, "%s",
+		              *s->reason ? s->reason : "Redis cannot be reached");
+	if (s->in_flight >= IN_FLIGHT_MAX)
+		return refuse(err, -EAGAIN, "Redis has %zu requests to answer already",
+		              s->in_flight);
+	rc = request_create(ops, n, done, arg, &req, err);
+	if (rc)
+		return rc;
+	p = request_alloc(req, sizeof(*p));
+	if (p) {
+		*p = (struct pages){.store = s, .req = req};
+		if (n == 1 && ops->verb == STORE_LIST) {
+			p->left = ops->limit ? ops->limit : UINT32_MAX;
+			p->page.limit = p->left < PAGE_ROWS ? p->left : PAGE_ROWS;
+		}
+		rc = send_page(p);
+	}
+	if (!p || rc) {
+		request_destroy(req);
+		return refuse(err, rc ? rc : -ENOMEM, "no memory for a request to Redis");
+	}
+	s->in_flight++;
+	return 0;
+}
+
+/* Expiry. */
+
+static void on_swept(void *arg, const redisReply *reply, const char *reason);
+
+static void sweep_soon(struct redis_store *s, int ms)
+{
+	struct timeval tv = {0, ms * 1000};
+
+	(void)event_add(s->sweep, &tv);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+	struct redis_store *s = arg;
+	char rows[8];
+	const char *word[5] = {"EVALSHA", s->sha, "0", "sweep", rows};
+
+	(void)fd;
+	(void)what;
+	(void)snprintf(rows, sizeof(rows), "%d", SWEEP_ROWS);
+	if (!*s->sha) {
+		word[0] = "EVAL";
+		word[1] = redis_script;
+	}
+	s->sweeping = !redis_conn_send(s->conn, 5, word, NULL, on_swept, s);
+}
+
+static void on_swept(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_store *s = arg;
+	bool more = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
+	            reply->element[0]->integer == SWEEP_ROWS;
+
+	(void)reason;
+	s->sweeping = false;
+	if (reply && reply->type == REDIS_REPLY_ERROR)
+		*s->sha = '\0';
+	if (reply && !s->closing)
+		sweep_soon(s, more ? 0 : SWEEP_MS);
+}
+
+static void on_loaded(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_store *s = arg;
+
+	(void)reason;
+	if (reply && reply->type == REDIS_REPLY_STRING && reply->len == 40)
+		memcpy(s->sha, reply->str, 41);
+}
+
+static void on_up(void *arg)
+{
+	static const char *const load[] = {"SCRIPT", "LOAD", redis_script};
+	struct redis_store *s = arg;
+
+	*s->reason = '\0';
+	(void)redis_conn_send(s->conn, 3, load, NULL, on_loaded, s);
+	if (!s->sweeping)
+		sweep_soon(s, 0);
+	set_health(s, true, "Redis is there again");
+}
+
+static void on_down(void *arg, const char *reason)
+{
+	struct redis_store *s = arg;
+
+	*s->sha = '\0';
+	(void)snprintf(s->reason, sizeof(s->reason), "%s", reason);
+	set_health(s, false, reason);
+}
+
+/* The tail: events of all daemons. */
+
+static void read_tail(struct redis_store *s);
+
+static void take_event(struct redis_store *s, const redisReply *entry)
+{
+	static const struct store_op nothing = {.verb = STORE_CENSUS};
+	struct store_event event;
+	struct request *memory;
+
+	if (request_create(&nothing, 1, NULL, NULL, &memory, NULL))
+		return;
+	if (!redis_layout_event(memory, entry, &event) && event.revision > s->revision) {
+		s->revision = event.revision;
+		if (s->opts.event && !s->closing)
+			s->opts.event(s->opts.arg, &event);
+	}
+	request_destroy(memory);
+}
+
+/* [[stream, [entry...]]], or nil: nothing came. */
+static void on_tail(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_store *s = arg;
+	const redisReply *entries = NULL;
+
+	(void)reason;
+	if (!reply || s->closing)
+		return;
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
+	    reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements == 2)
+		entries = reply->element[0]->element[1];
+	for (size_t i = 0; entries && i < entries->elements; i++)
+		take_event(s, entries->element[i]);
+	read_tail(s);
+}
+
+static void read_tail(struct redis_store *s)
+{
+	char behind[32], rows[8];
+	const char *word[] = {"XREAD",      "COUNT",   rows,         "BLOCK",
+	                      TAIL_WAIT_MS, "STREAMS", REDIS_EVENTS, behind};
+
+	(void)snprintf(rows, sizeof(rows), "%d", TAIL_ROWS);
+	(void)snprintf(behind, sizeof(behind), "%llu-0", (unsigned long long)s->revision);
+	(void)redis_conn_send(s->tail, 8, word, NULL, on_tail, s);
+}
+
+/*
+ * [epoch, length, the first entries, revision]: whether all events behind the last one
+ * that was told are still to be had.
+ */
+static void on_catch_up(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_store *s = arg;
+	const redisReply *epoch, *first;
+	unsigned long long oldest = 0, latest = 0;
+	bool lost;
+
+	(void)reason;
+	if (!reply || s->closing)
+		return;
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4 ||
+	    reply->element[0]->type != REDIS_REPLY_STRING) {
+		(void)snprintf(s->reason, sizeof(s->reason), "Redis does not run scripts: %.150s",
+		               reply->type == REDIS_REPLY_ERROR ? reply->str : "no such answer");
+		return;
+	}
+	epoch = reply->element[0];
+	first = reply->element[2];
+	if (first->type == REDIS_REPLY_ARRAY && first->elements > 0)
+		oldest = strtoull(first->element[0]->element[0]->str, NULL, 10);
+	if (reply->element[3]->type == REDIS_REPLY_STRING)
+		latest = strtoull(reply->element[3]->str, NULL, 10);
+	lost = strcmp(s->epoch, epoch->str) != 0 ||
+	       (reply->element[1]->integer >= REDIS_EVENTS_KEPT && oldest > s->revision);
+	(void)snprintf(s->epoch, sizeof(s->epoch), "%s", epoch->str);
+	if (lost) {
+		s->revision = latest;
+		if (s->caught_up && s->opts.gap)
+			s->opts.gap(s->opts.arg, latest);
+	}
+	s->caught_up = true;
+	read_tail(s);
+}
+
+static void on_tail_up(void *arg)
+{
+	static const char ask[] = "redis.call('SET', 'nanoctrl/epoch', ARGV[1], 'NX') "
+				  "return {redis.call('GET', 'nanoctrl/epoch'),"
+				  " redis.call('XLEN', '" REDIS_EVENTS "'),"
+				  " redis.call('XRANGE', '" REDIS_EVENTS "', '-', '+', 'COUNT', 1),"
+				  " redis.call('GET', 'nanoctrl/revision')}";
+	struct redis_store *s = arg;
+	unsigned char bytes[16] = {0};
+	char epoch[33];
+	const char *word[] = {"EVAL", ask, "0", epoch};
+
+	(void)!getrandom(bytes, sizeof(bytes), 0);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		(void)snprintf(epoch + 2 * i, 3, "%02x", bytes[i]);
+	(void)redis_conn_send(s->tail, 4, word, NULL, on_catch_up, s);
+}
+
+static void on_tail_down(void *arg, const char *reason)
+{
+	/* The other connection tells; this one comes back by itself. */
+	(void)arg;
+	(void)reason;
+}
+
+/* Opening and closing. */
+
+static void close_store(struct store *store)
+{
+	struct redis_store *s = of(store);
+	int64_t end = now_s() + CLOSE_S;
+	struct timeval tick = {0, 10000};
+
+	while (s->in_flight && now_s() < end) {
+		(void)event_base_loopexit(s->opts.loop, &tick);
+		(void)event_base_loop(s->opts.loop, EVLOOP_ONCE);
+	}
+	s->closing = true;
+	redis_conn_destroy(s->conn);
+	redis_conn_destroy(s->tail);
+	if (s->sweep)
+		event_free(s->sweep);
+	free(s->where);
+	free(s);
+}
+
+static struct redis_conn *connect_to(struct redis_store *s, const struct redis_url *url, bool tail)
+{
+	struct redis_conn_opts opts = {
+	    .loop = s->opts.loop,
+	    .url = *url,
+	    .up = tail ? on_tail_up : on_up,
+	    .down = tail ? on_tail_down : on_down,
+	    .arg = s,
+	};
+
+	return redis_conn_create(&opts);
+}
+
+/* Both connections stand, or a reason why not. */
+static int wait_for_redis(struct redis_store *s, struct slime_error *err)
+{
+	int64_t end = now_s() + OPEN_S;
+	struct timeval tick = {0, 10000};
+
+	while (!s->caught_up || !*s->sha) {
+		if (*s->reason || now_s() > end)
+			return refuse(err, -ECONNREFUSED, "%s",
+			              *s->reason ? s->reason : "Redis does not answer");
+		(void)event_base_loopexit(s->opts.loop, &tick);
+		(void)event_base_loop(s->opts.loop, EVLOOP_ONCE);
+	}
+	return 0;
+}
+
+static int open_store(const struct store_opts *opts, struct store **out, struct slime_error *err)
+{
+	struct redis_store *s;
+	struct redis_url url;
+	int rc = redis_url_parse(opts->where, &url, err);
+
+	if (rc)
+		return rc;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return refuse(err, -ENOMEM, "no memory for the store");
+	s->store.table = &store_redis;
+	s->opts = *opts;
+	s->up = true;
+	s->where = strdup(opts->where);
+	s->sweep = evtimer_new(opts->loop, on_sweep, s);
+	s->conn = s->sweep ? connect_to(s, &url, false) : NULL;
+	s->tail = s->conn ? connect_to(s, &url, true) : NULL;
+	rc = s->where && s->tail ? wait_for_redis(s, err)
+	                         : refuse(err, -ENOMEM, "no memory for the store");
+	if (rc) {
+		close_store(&s->store);
+		return rc;
+	}
+	*out = &s->store;
+	return 0;
+}
+
+static uint64_t revision(const struct store *store)
+{
+	return of(store)->revision;
+}
+
+static const char *where(const struct store *store)
+{
+	return of(store)->where;
+}
+
+const struct store_table store_redis = {
+    .name = "redis",
+    .open = open_store,
+    .run = run,
+    .close = close_store,
+    .revision = revision,
+    .where = where,
+};

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The routes of nanoctrl over the network: what waits, what streams, and what the OpenAPI file says."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nanoctrl_daemon import DEADLINE_S, Daemon
+
+DOCS = Path(os.environ["DLSLIME_SOURCE"]) / "docs"
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Daemon(tmp_path) as d:
+        yield d
+
+
+def register(daemon, alias, **more):
+    answer = daemon.post("/v1/agents", {"alias": alias, **more})
+    assert answer.status == 200, answer
+    return answer.json["incarnation"]
+
+
+class Later:
+    """A request under way in a thread."""
+
+    def __init__(self, daemon, method, path, body=None):
+        self.answer = None
+        self.thread = threading.Thread(target=self.run, args=(daemon, method, path, body))
+        self.thread.start()
+
+    def run(self, daemon, method, path, body):
+        self.answer = daemon.request(method, path, body)
+        self.at = time.monotonic()
+
+    def get(self):
+        self.thread.join(DEADLINE_S)
+        assert not self.thread.is_alive(), "no answer"
+        return self.answer
+
+
+class Events:
+    """An event stream; each event is (id, event, data)."""
+
+    def __init__(self, daemon, path, **headers):
+        self.connection = http.client.HTTPConnection(daemon.host, daemon.port, timeout=DEADLINE_S)
+        self.connection.request("GET", path, headers={"Accept": "text/event-stream", **headers})
+        self.reply = self.connection.getresponse()
+        assert self.reply.status == 200
+        assert self.reply.getheader("Content-Type") == "text/event-stream"
+
+    def next(self):
+        fields = {}
+        while True:
+            line = self.reply.readline().decode().rstrip("\n")
+            assert line or fields or not self.reply.closed
+            if not line and "data" in fields:
+                return int(fields["id"]), fields["event"], json.loads(fields["data"])
+            if ": " in line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+
+    def close(self):
+        self.reply.close()
+        self.connection.close()
+
+
+def test_expiry_is_seen_within_a_second_of_the_ttl(daemon):
+    register(daemon, "a", ttl_ms=1000)
+    began = time.monotonic()
+    watch = Later(daemon, "GET", "/v1/watch?class=agent&wait_ms=20000&after=1")
+    (event,) = watch.get().json["events"]
+    assert (event["change"], event["id"]) == ("expire", "a")
+    assert 0.9 < watch.at - began < 2.5
+
+
+def test_events_stream_and_resume_at_the_last_one_seen(daemon):
+    with contextlib.closing(Events(daemon, "/v1/watch?after=0")) as events:
+        incarnation = register(daemon, "a")
+        last, change, data = events.next()
+        assert (change, data["id"], data["value"]["incarnation"]) == ("put", "a", incarnation)
+    daemon.post("/register", {"entity_id": "e", "kind": "k"})
+    resumed = Events(daemon, "/v1/watch?after=0", **{"Last-Event-ID": str(last)})
+    with contextlib.closing(resumed):
+        assert resumed.next()[2]["id"] == "e"
+
+
+def test_events_are_gone_after_a_restart_and_it_says_so(tmp_path):
+    with Daemon(tmp_path, db=tmp_path / "db") as daemon:
+        register(daemon, "a")
+        register(daemon, "b")
+        daemon.stop()
+    with Daemon(tmp_path, db=tmp_path / "db") as daemon:
+        answer = daemon.get("/v1/watch?after=1")
+        assert (answer.status, answer.json["code"]) == (410, "ESTALE")
+        listed = daemon.get("/v1/agents").json
+        assert [a["alias"] for a in listed["agents"]] == ["a", "b"]
+        c = register(daemon, "c")
+        events = daemon.get(f"/v1/watch?after={listed['revision']}").json
+        assert [e["revision"] for e in events["events"]] == [c]
+
+
+def test_a_message_wakes_the_one_who_reads(daemon):
+    a, b = register(daemon, "a"), register(daemon, "b")
+    reading = Later(daemon, "GET", f"/v1/agents/b/mailbox?incarnation={b}&wait_ms=20000")
+    body = {"from": "a", "from_incarnation": a, "messages": [{"n": 1}, {"n": 2}]}
+    sent = daemon.post("/v1/agents/b/mailbox", body)
+    assert sent.status == 200
+    messages = reading.get().json["messages"]
+    assert messages[0]["message"] == {"n": 1} and messages[0]["from"] == "a"
+    rest = daemon.get(f"/v1/agents/b/mailbox?incarnation={b}&ack={sent.json['position']}")
+    assert rest.json == {"messages": []}
+
+
+def test_mail_survives_a_restart(tmp_path):
+    with Daemon(tmp_path, db=tmp_path / "db") as daemon:
+        a, b = register(daemon, "a"), register(daemon, "b")
+        body = {"from": "a", "from_incarnation": a, "messages": [{"n": 1}]}
+        assert daemon.post("/v1/agents/b/mailbox", body).status == 200
+        daemon.popen.kill()
+        daemon.popen.wait()
+    with Daemon(tmp_path, db=tmp_path / "db") as daemon:
+        (message,) = daemon.get(f"/v1/agents/b/mailbox?incarnation={b}").json["messages"]
+        assert message["message"] == {"n": 1}
+
+
+def test_a_lease_goes_to_who_waits_when_its_holder_dies(daemon):
+    a, b = register(daemon, "a", ttl_ms=1000), register(daemon, "b")
+    held = daemon.post("/v1/leases/l", {"holder": "a", "incarnation": a}).json
+    waiting = Later(
+        daemon, "POST", "/v1/leases/l", {"holder": "b", "incarnation": b, "wait_ms": 20000}
+    )
+    taken = waiting.get()
+    assert taken.status == 200 and taken.json["fence"] > held["fence"]
+
+
+def test_sigterm_answers_those_who_wait(daemon):
+    b = register(daemon, "b")
+    waiting = http.client.HTTPConnection(daemon.host, daemon.port, timeout=DEADLINE_S)
+    waiting.request("GET", f"/v1/agents/b/mailbox?incarnation={b}&wait_ms=60000")
+    streaming = Events(daemon, "/v1/watch?after=0")  # answered: what was sent before is under way
+    assert streaming.next()[2]["id"] == "b"
+    assert daemon.stop() == 0
+    answer = waiting.getresponse()
+    assert (answer.status, json.loads(answer.read())) == (200, {"messages": []})
+    assert streaming.reply.read() == b""
+    streaming.close()
+    waiting.close()
+
+
+def test_a_hundred_watchers_of_single_agents_hear_of_their_own(daemon):
+    names = [f"a{i}" for i in range(100)]
+    watches = [Later(daemon, "GET", f"/v1/watch?after=0&of={name}&wait_ms=20000") for name in names]
+    for name in names:
+        register(daemon, name)
+    for name, watch in zip(names, watches):
+        assert [e["id"] for e in watch.get().json["events"]] == [name]
+
+
+def test_a_batch_is_one_request(daemon):
+    requests = [
+        {"method": "POST", "path": "/v1/agents", "body": {"alias": f"a{i}"}} for i in range(256)
+    ]
+    responses = daemon.post("/v1/batch", {"requests": requests}).json["responses"]
+    assert [r["status"] for r in responses] == [200] * 256
+    assert [r["body"]["alias"] for r in responses] == [f"a{i}" for i in range(256)]
+
+
+def test_4096_regions_are_put_in_one_request(daemon):
+    a = register(daemon, "a")
+    put = [{"name": f"r{i}", "length": i, "desc": "AAEC" * 50} for i in range(4096)]
+    assert daemon.post("/v1/agents/a/regions", {"incarnation": a, "put": put}).status == 200
+    more = {"incarnation": a, "put": put, "delete": ["r0"]}
+    assert daemon.post("/v1/agents/a/regions", more).status == 422
+    names, after = [], ""
+    while after is not None:
+        page = daemon.get(f"/v1/agents/a/regions?limit=1000&after={after}").json
+        names += [r["name"] for r in page["regions"]]
+        after = page["next"]
+    assert sorted(names) == sorted(r["name"] for r in put)
+
+
+def test_the_openapi_file_has_every_route_and_no_other(daemon):
+    documented = {
+        (method.upper(), re.sub(r"\{\w+\}", "{}", path))
+        for path, operations in json.loads((DOCS / "openapi.json").read_text())["paths"].items()
+        for method in operations
+    }
+    tables = Path(os.environ["DLSLIME_SOURCE"]) / "cmd" / "nanoctrl"
+    text = "".join((tables / f"routes_{t}.c").read_text() for t in ("compat", "v1", "ops"))
+    text = text.replace('AGENT "', '"/v1/agents/{alias}').replace("AGENT,", '"/v1/agents/{alias}",')
+    text = text.replace('LEASE "', '"/v1/leases/{name}').replace("LEASE,", '"/v1/leases/{name}",')
+    written = {
+        (method, re.sub(r"\{\w+\}", "{}", path))
+        for method, path in re.findall(r'\{"([A-Z]+)", "([^"]+)", RIGHT_', text)
+    }
+    assert written and documented == written
