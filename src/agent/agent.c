@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 #include "base/random.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 
 enum { PAGE = 1000 };

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 
 static void write_link(slime_link *link, FILE *out)
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 
 enum { WAIT_MS = 30000, PEERS_MAX = 256 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/file.h"
 
 /* "BOOT/NAMESPACE": where pids mean the same. "" when the system does not tell. */

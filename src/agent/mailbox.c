@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 
 enum { WAIT_MS = 30000, AT_ONCE = 64 };
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 
 enum { NICS_MAX = 16, TEXT_MAX = 1600 };
 

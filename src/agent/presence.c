@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 
 enum { KEPT = 1024, WAIT_MS = 30000 };

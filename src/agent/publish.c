@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 
 enum { PUBLISH_MAX = 4096 };

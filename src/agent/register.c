@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 
 enum { FIRST_RENEW_MS = 300 }; /* within the third of any TTL */

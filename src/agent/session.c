@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 #include "base/error.h"
 
 int sl_session_create(slime_link *link, struct sl_session **out, struct slime_desc *desc,

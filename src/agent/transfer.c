@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/internal.h"
+#include "agent/agent_impl.h"
 
 enum { SEGS_INLINE = 64 };
 

@@ -204,17 +204,25 @@ struct reply *caller_send(const char *method, const char *target, const char *bo
 	return reply;
 }
 
+static void too_late(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	*(bool *)arg = true;
+}
+
 bool caller_wait(const struct reply *reply)
 {
 	const struct timeval ten_seconds = {10, 0};
+	bool late = false;
+	struct event *patience = evtimer_new(nanoctrl.loop, too_late, &late);
 
-	(void)event_base_loopexit(nanoctrl.loop, &ten_seconds);
-	while (!reply->status) {
+	assert(patience);
+	(void)event_add(patience, &ten_seconds);
+	while (!reply->status && !late)
 		(void)event_base_loop(nanoctrl.loop, EVLOOP_ONCE);
-		if (event_base_got_exit(nanoctrl.loop))
-			return false;
-	}
-	return true;
+	event_free(patience);
+	return !late;
 }
 
 /* What one round brings may take another to be answered. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/fakes/nanoctrl/caller.h - the daemon without its network: requests go to the real router, answers
- * come back here, and the store is the fake one.
+ * tests/fakes/nanoctrl/caller.h - the daemon without its network: requests go to the real router,
+ * answers come back here, and the store is the fake one.
  *
  * In bodies ' stands for ", so that they can be read.
  */

@@ -323,8 +323,7 @@ static void census(struct fake_records *r, struct store_res *res)
 	for (const struct fake_record *record = r->first; record; record = record->next) {
 		struct store_op op = {.key = {record->key.class, record->key.scope, NULL, NULL}};
 		struct store_res number = {0};
-		struct fake_record row = {
-		    .key = {record->key.class, record->key.scope, "", ""}};
+		struct fake_record row = {.key = {record->key.class, record->key.scope, "", ""}};
 
 		if (res->n && res->row[res->n - 1].key.class == op.key.class &&
 		    !strcmp(res->row[res->n - 1].key.scope, op.key.scope))

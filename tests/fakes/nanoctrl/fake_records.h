@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * tests/fakes/nanoctrl/fake_records.h - the state of a store as a sorted list, with no thought of speed.
+ * tests/fakes/nanoctrl/fake_records.h - the state of a store as a sorted list, with no thought of
+ * speed.
  *
  * fake_apply() follows the words of nanoctrl/store.h; time comes from outside.
  */

@@ -205,7 +205,8 @@ static void a_wish_is_kept_and_told_to_its_agent(void **state)
 static void a_symmetric_wish_is_merged_into_those_of_its_targets(void **state)
 {
 	(void)state;
-	(void)caller_ask("POST", "/v1/desired_topology/b", "{'target_peers':['x'],'min_bw':'100Gbps'}");
+	(void)caller_ask("POST", "/v1/desired_topology/b",
+	                 "{'target_peers':['x'],'min_bw':'100Gbps'}");
 	(void)caller_ask("POST", "/v1/desired_topology/a",
 	                 "{'target_peers':['b','c','b','a'],'symmetric':true}");
 	assert_true(is_topology(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * agent/internal.h - the structs behind slime/agent.h. This directory only.
+ * agent/agent_impl.h - the structs behind slime/agent.h. This directory only.
  *
  * An agent has one thread of its own, "the loop": libevent, all HTTP, and every
  * step of every link. User threads read the address book under agent->lock, and
@@ -11,8 +11,8 @@
  * agent->lock is held for lookups only: never across a call into an endpoint, a
  * callback, or HTTP.
  */
-#ifndef SL_AGENT_INTERNAL_H
-#define SL_AGENT_INTERNAL_H
+#ifndef SL_AGENT_IMPL_H
+#define SL_AGENT_IMPL_H
 
 #include <event2/event.h>
 #include <jansson.h>
