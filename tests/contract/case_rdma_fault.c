@@ -29,11 +29,19 @@ static void burst_start(struct pair *p, struct burst *b)
 		    start_write_imm(&p->a, (uint64_t)i * PIECE, (uint64_t)i * PIECE, PIECE, i);
 }
 
+static void no_more_immediates(struct pair *p)
+{
+	slime_op *more = start_recv_imm(&p->b);
+
+	pair_pending(p, more);
+	slime_op_cancel(more);
+	CHECK_ENDS(p, more, -ECANCELED);
+}
+
 /* Every immediate came once and after its bytes, and no other one comes. */
 static void burst_arrives(struct pair *p, struct burst *b)
 {
 	bool seen[BURST] = {false};
-	slime_op *more;
 
 	for (uint32_t i = 0; i < BURST; i++)
 		CHECK_ENDS(p, b->writes[i], 0);
@@ -46,10 +54,7 @@ static void burst_arrives(struct pair *p, struct burst *b)
 		seen[res.imm] = true;
 	}
 	CHECK_FILLED(p->b.mem, (size_t)BURST * PIECE, 5);
-	more = start_recv_imm(&p->b);
-	pair_pending(p, more);
-	slime_op_cancel(more);
-	CHECK_ENDS(p, more, -ECANCELED);
+	no_more_immediates(p);
 }
 
 static void a_call_that_fails(const char *call, int error)
@@ -62,6 +67,7 @@ static void a_call_that_fails(const char *call, int error)
 		burst_start(p, &b);
 		burst_arrives(p, &b);
 		rig_works(p);
+		CHECK_EQ(fake_verbs_faults_left(), 0);
 		rig_end(p);
 	}
 }
@@ -87,6 +93,7 @@ static void work_that_fails(enum ibv_wc_status status, bool carried_out)
 		burst_start(p, &b);
 		burst_arrives(p, &b);
 		rig_works(p);
+		CHECK_EQ(fake_verbs_faults_left(), 0);
 		rig_end(p);
 	}
 }
@@ -122,6 +129,7 @@ static void a_lost_answer_brings_no_message_twice(void)
 		}
 		CHECK_FILLED(p->b.mem, (size_t)BURST * PIECE, 7);
 		rig_works(p);
+		CHECK_EQ(fake_verbs_faults_left(), 0);
 		rig_end(p);
 	}
 }
@@ -136,6 +144,7 @@ static void a_completion_that_comes_twice_counts_once(void)
 		burst_start(p, &b);
 		burst_arrives(p, &b);
 		rig_works(p);
+		CHECK_EQ(fake_verbs_faults_left(), 0);
 		rig_end(p);
 	}
 }
@@ -281,40 +290,69 @@ static void what_is_destroyed_in_flight_is_not_touched_again(void)
 	}
 }
 
-/* Big enough that all lanes carry it; LEN bytes with one immediate. */
-static void rail_dies(unsigned dev, unsigned after)
-{
-	enum { LEN = 4 * 1024 * 1024 };
-	struct pair *p = rig_begin(NULL, &two_rails);
-	struct slime_result res;
-	slime_op *write, *recv, *more;
+enum { RAIL_LEN = 4 * 1024 * 1024 }; /* big enough that all lanes carry it */
 
-	fill(p->a.mem, LEN, after);
-	fake_verbs_hold(dev);
-	recv = start_recv_imm(&p->b);
-	write = start_write_imm(&p->a, 0, 0, LEN, 99);
+/* Let AFTER requests of a transfer of RAIL_LEN bytes leave device DEV, and no more. */
+static void die_after(unsigned dev, unsigned after)
+{
 	fake_verbs_step(dev, after);
 	fake_verbs_cut(dev);
 	fake_verbs_release(dev);
-	CHECK_ENDS(p, write, 0);
-	CHECK_OK(pair_finish(p, recv, &res));
-	CHECK(res.imm == 99 && res.bytes == LEN);
-	CHECK_FILLED(p->b.mem, LEN, after);
-	more = start_recv_imm(&p->b);
-	pair_pending(p, more);
-	slime_op_cancel(more);
-	CHECK_ENDS(p, more, -ECANCELED);
-	rig_works(p); /* on the other rail */
-	fake_verbs_heal(dev);
-	rig_end(p);
 }
 
 static void a_rail_that_dies_loses_nothing(void)
 {
 	for (unsigned after = 0; after < 6; after += 2) {
-		rail_dies(0, after);
-		rail_dies(1, after);
+		struct pair *p = rig_begin(NULL, &two_rails);
+		struct slime_result res;
+		slime_op *write, *recv;
+
+		fill(p->a.mem, RAIL_LEN, after);
+		fake_verbs_hold(1);
+		recv = start_recv_imm(&p->b);
+		write = start_write_imm(&p->a, 0, 0, RAIL_LEN, 99);
+		die_after(1, after);
+		CHECK_ENDS(p, write, 0);
+		CHECK_OK(pair_finish(p, recv, &res));
+		CHECK(res.imm == 99 && res.bytes == RAIL_LEN);
+		CHECK_FILLED(p->b.mem, RAIL_LEN, after);
+		no_more_immediates(p);
+		rig_works(p); /* on the other rail */
+		fake_verbs_heal(1);
+		rig_end(p);
 	}
+}
+
+/* The first lane's rail: bytes take the other one; the immediate, whose order is that lane's,
+ * waits. */
+static void the_bytes_of_the_first_rail_take_the_other(void)
+{
+	struct pair_opts opts = two_rails;
+	struct slime_result res;
+	slime_op *write, *recv;
+	struct pair *p;
+
+	opts.peer_timeout_ms = 20000;
+	p = rig_begin(NULL, &opts);
+	fill(p->a.mem, RAIL_LEN, 1);
+	fake_verbs_hold(0);
+	write = start_write(&p->a, 0, 0, RAIL_LEN);
+	die_after(0, 1);
+	CHECK_ENDS(p, write, 0);
+	CHECK_FILLED(p->b.mem, RAIL_LEN, 1);
+	CHECK_ENDS(p, start_read(&p->a, RAIL_LEN, 0, RAIL_LEN), 0);
+	CHECK_FILLED(p->a.mem + RAIL_LEN, RAIL_LEN, 1);
+	recv = start_recv_imm(&p->b);
+	write = start_write_imm(&p->a, 0, RAIL_LEN, RAIL_LEN, 98);
+	pair_pending(p, recv);
+	fake_verbs_heal(0);
+	CHECK_ENDS(p, write, 0);
+	CHECK_OK(pair_finish(p, recv, &res));
+	CHECK(res.imm == 98 && res.bytes == RAIL_LEN);
+	CHECK_FILLED(p->b.mem + RAIL_LEN, RAIL_LEN, 1);
+	no_more_immediates(p);
+	rig_works(p);
+	rig_end(p);
 }
 
 static void a_rail_that_recovers_carries_again(void)
@@ -448,6 +486,7 @@ const struct contract_case rdma_fault_cases[] = {
     CASE(a_removed_device_ends_everything_and_everything_can_go),
     CASE(what_is_destroyed_in_flight_is_not_touched_again),
     CASE(a_rail_that_dies_loses_nothing),
+    CASE(the_bytes_of_the_first_rail_take_the_other),
     CASE(a_rail_that_recovers_carries_again),
     CASE(connecting_survives_datagrams_that_are_lost_doubled_or_overtaken),
     CASE(any_call_of_setting_up_fails_with_a_sentence_and_leaves_nothing),
