@@ -122,7 +122,8 @@ static int version_map(struct version *v, struct slime_error *err)
 
 	if (v->pub.id.size == 0)
 		return 0;
-	map = mmap(NULL, v->pub.id.size, PROT_READ, MAP_SHARED, v->fd, 0);
+	/* private: kernels before 6.2 pin a shared file for a NIC only if it could be written */
+	map = mmap(NULL, v->pub.id.size, PROT_READ, MAP_PRIVATE, v->fd, 0);
 	if (map == MAP_FAILED)
 		return refuse(err, -errno, "cannot map '%s': %s", path, strerror(errno));
 	v->map = map;

@@ -269,7 +269,11 @@ static void run_refused(struct conn *conn)
 		(void)snprintf(text, sizeof(text), "this is not HTTP/1.1: %s",
 		               http_errno_description(error));
 		conn->call->refusal.status = 0; /* what the head said counts no more */
-		set_refusal(conn->call, error == HPE_INVALID_VERSION ? 505 : 400, "EINVAL", text);
+		set_refusal(conn->call,
+		            error == HPE_INVALID_VERSION  ? 505
+		            : error == HPE_INVALID_METHOD ? 501
+		                                          : 400,
+		            "EINVAL", text);
 	}
 	conn->keep_alive = false;
 	run_call(conn);

@@ -16,6 +16,8 @@ static const struct {
     {"start", verb_start, "run in the background"},
     {"status", verb_status, "is it running, and does it answer"},
     {"stop", verb_stop, "end what was started in the background"},
+    {"obs", verb_obs, "what agents report of themselves"},
+    {"top", verb_top, "the same, live, in a terminal"},
 };
 
 enum { N_VERBS = sizeof(verbs) / sizeof(verbs[0]) };

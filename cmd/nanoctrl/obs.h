@@ -20,6 +20,20 @@ struct obs_place {
 	const char *scope;   /* NULL or "": none */
 };
 
+/* The command line of obs and top. */
+struct obs_options {
+	const char *usage; /* from the verb on */
+	enum { OBS_TAKES_JSON = 1, OBS_TAKES_TIME = 2 } takes;
+	struct obs_place place; /* what is not given is NULL; redis_url may be the variable's */
+	int64_t stale_ms;
+	bool json;        /* --json */
+	bool once;        /* --once */
+	int64_t every_ms; /* --interval */
+};
+
+/* 0, and *FIRST the first word that is no option; or what to exit with, plus one. */
+int obs_options_parse(int argc, char **argv, struct obs_options *out, int *first);
+
 /* An array of objects in order of peer_id. NULL: ERR says why. */
 json_t *obs_fetch(const struct obs_place *place, struct slime_error *err);
 

@@ -92,7 +92,8 @@ static int connect_tcp(const char *where, int timeout_ms, char *why, size_t cap)
 
 static int ask(int fd, char *why, size_t cap)
 {
-	static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+	static const char request[] =
+	    "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 	char answer[64];
 	size_t len = 0;
 	int status = 0;
@@ -141,16 +142,20 @@ static int shake_hands(int fd, char *why, size_t cap)
 	return rc;
 }
 
+int probe_connect(const char *address, int timeout_ms, char *why, size_t cap)
+{
+	const char *scheme = strstr(address, "://");
+
+	if (strncmp(address, "unix:", 5) == 0)
+		return connect_unix(address + 5, timeout_ms, why, cap);
+	return connect_tcp(scheme ? scheme + 3 : address, timeout_ms, why, cap);
+}
+
 int probe(const char *address, int timeout_ms, char *why, size_t cap)
 {
 	bool tls = strncmp(address, "https://", 8) == 0;
-	const char *scheme = strstr(address, "://");
-	int fd, rc;
+	int fd = probe_connect(address, timeout_ms, why, cap), rc;
 
-	if (strncmp(address, "unix:", 5) == 0)
-		fd = connect_unix(address + 5, timeout_ms, why, cap);
-	else
-		fd = connect_tcp(scheme ? scheme + 3 : address, timeout_ms, why, cap);
 	if (fd < 0)
 		return fd;
 	rc = tls ? shake_hands(fd, why, cap) : ask(fd, why, cap);

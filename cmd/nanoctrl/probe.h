@@ -12,4 +12,7 @@
  */
 int probe(const char *address, int timeout_ms, char *why, size_t cap);
 
+/* A socket to ADDRESS, each of whose steps takes at most TIMEOUT_MS; or as above. No TLS. */
+int probe_connect(const char *address, int timeout_ms, char *why, size_t cap);
+
 #endif

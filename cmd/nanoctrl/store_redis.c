@@ -365,16 +365,33 @@ static void on_tail_down(void *arg, const char *reason)
 
 /* Opening and closing. */
 
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+/* Whatever is next on the loop, or some milliseconds. */
+static void step(struct redis_store *s)
+{
+	static const struct timeval tick = {0, 10000};
+	struct event *timer = evtimer_new(s->opts.loop, on_tick, NULL);
+
+	if (timer)
+		(void)event_add(timer, &tick);
+	(void)event_base_loop(s->opts.loop, timer ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
+	if (timer)
+		event_free(timer);
+}
+
 static void close_store(struct store *store)
 {
 	struct redis_store *s = of(store);
 	int64_t end = now_s() + CLOSE_S;
-	struct timeval tick = {0, 10000};
 
-	while (s->in_flight && now_s() < end) {
-		(void)event_base_loopexit(s->opts.loop, &tick);
-		(void)event_base_loop(s->opts.loop, EVLOOP_ONCE);
-	}
+	while (s->in_flight && now_s() < end)
+		step(s);
 	s->closing = true;
 	redis_conn_destroy(s->conn);
 	redis_conn_destroy(s->tail);
@@ -401,14 +418,12 @@ static struct redis_conn *connect_to(struct redis_store *s, const struct redis_u
 static int wait_for_redis(struct redis_store *s, struct slime_error *err)
 {
 	int64_t end = now_s() + OPEN_S;
-	struct timeval tick = {0, 10000};
 
 	while (!s->caught_up || !*s->sha) {
 		if (*s->reason || now_s() > end)
 			return refuse(err, -ECONNREFUSED, "%s",
 			              *s->reason ? s->reason : "Redis does not answer");
-		(void)event_base_loopexit(s->opts.loop, &tick);
-		(void)event_base_loop(s->opts.loop, EVLOOP_ONCE);
+		step(s);
 	}
 	return 0;
 }

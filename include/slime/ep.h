@@ -42,6 +42,13 @@ struct slime_ep_opts {
 	const char *transport; /* "rdma", "cuda_ipc", "shm", "tcp", "loopback"; NULL: best */
 	/* "mlx5_0", "cuda:1", ..., or several, "mlx5_0,mlx5_1"; needs TRANSPORT; NULL: best */
 	const char *device;
+	/*
+	 * Of the same context: one result with USER_DATA when connecting is settled, 0
+	 * or why not, so that many endpoints connect without a thread that waits for
+	 * each. NULL: none. -EAGAIN from slime_ep_create(): the queue is full.
+	 */
+	slime_cq *settled;
+	uint64_t user_data;
 };
 
 /*

@@ -12,7 +12,10 @@
 #include "base/error.h"
 #include "base/random.h"
 
-enum { LOOK_MS = 1000 }; /* how often links are looked at when nobody says anything */
+enum {
+	LOOK_MS = 1000,        /* how often links are looked at when nobody says anything */
+	CONNECTING_MAX = 1024, /* links that connect at the same time; more of them take turns */
+};
 
 void sl_agent_kick(slime_agent *agent)
 {
@@ -128,6 +131,20 @@ static void cancel_jobs(slime_agent *agent)
 	}
 }
 
+static void on_settled(evutil_socket_t fd, short what, void *arg)
+{
+	slime_agent *agent = arg;
+	struct slime_result res[32];
+	int n;
+
+	(void)fd;
+	(void)what;
+	while ((n = slime_cq_take(agent->settled, res, 32)) > 0) {
+		for (int i = 0; i < n; i++)
+			sl_link_settled(agent, res[i].user_data);
+	}
+}
+
 static void *loop_main(void *arg)
 {
 	slime_agent *agent = arg;
@@ -199,13 +216,15 @@ void sl_agent_ref(slime_agent *agent)
 static void agent_free(slime_agent *agent)
 {
 	sl_ctrl_destroy(agent->ctrl);
+	if (agent->settled_event)
+		event_free(agent->settled_event);
 	if (agent->wake)
 		event_free(agent->wake);
 	if (agent->loop)
 		event_base_free(agent->loop);
 	if (agent->wake_fd >= 0)
 		(void)close(agent->wake_fd);
-	slime_cq_destroy(agent->keep);
+	slime_cq_destroy(agent->settled);
 	free(agent->wanted_alias);
 	free(agent->prefix);
 	free(agent->scope);
@@ -227,6 +246,7 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
 {
 	struct event_config *config = event_config_new();
 	struct sl_ctrl_opts ctrl = {.url = opts->ctrl_url, .token = opts->token};
+	int fd;
 
 	/* microseconds count while a link is connecting */
 	if (config) {
@@ -243,6 +263,12 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
 	if (!agent->wake)
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
 	sl_timer_in(agent->wake, LOOK_MS * 1000);
+	fd = slime_cq_fd(agent->settled);
+	if (fd < 0)
+		return sl_fail(err, fd, "no descriptor to be had for an agent");
+	agent->settled_event = event_new(agent->loop, fd, EV_READ | EV_PERSIST, on_settled, agent);
+	if (!agent->settled_event || event_add(agent->settled_event, NULL))
+		return sl_fail(err, -ENOMEM, "no memory for an agent");
 	ctrl.loop = agent->loop;
 	return sl_ctrl_create(&ctrl, &agent->ctrl, err);
 }
@@ -335,7 +361,7 @@ int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts, slim
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
 	rc = take_opts(agent, opts, err);
 	if (!rc)
-		rc = slime_cq_create(ctx, 1, &agent->keep, err);
+		rc = slime_cq_create(ctx, CONNECTING_MAX, &agent->settled, err);
 	if (!rc)
 		rc = make_loop(agent, opts, err);
 	if (!rc && pthread_create(&agent->thread, NULL, loop_main, agent))

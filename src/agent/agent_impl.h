@@ -75,6 +75,7 @@ enum { SL_BUCKETS = 64 };
 struct sl_session {
 	_Atomic uint32_t refs;
 	slime_ep *ep;
+	uint64_t serial;        /* by which the queue of settled endpoints names it */
 	char life[SL_LIFE_LEN]; /* of the peer; "": not known yet */
 	bool pinned;            /* lock: the user has EP: it is freed with the link */
 	int64_t buried_ns;      /* when the last user left it */
@@ -113,8 +114,7 @@ struct slime_link {
 	struct slime_desc peer_desc;
 	struct event *timer;
 	int64_t since_ns; /* when this attempt began to connect */
-	int64_t tried_ns; /* when we last asked what came of it */
-	uint32_t failures, poll_us;
+	uint32_t failures;
 	struct sl_ctrl_call *post; /* of a call */
 	struct sl_flight flight;   /* own lock */
 	TAILQ_ENTRY(slime_link) entry;
@@ -122,7 +122,9 @@ struct slime_link {
 
 struct slime_agent {
 	slime_ctx *ctx;
-	slime_cq *keep;        /* keeps CTX alive: endpoints are made at any time */
+	slime_cq *settled; /* endpoints that have connected, or cannot; it also keeps CTX alive */
+	struct event *settled_event;
+	uint64_t serial;       /* loop: of the last session */
 	_Atomic uint32_t refs; /* the user and each link's handles */
 	uint32_t ttl_ms, timeout_ms;
 	char alias[SL_ALIAS_MAX]; /* constant once created */
@@ -229,6 +231,8 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life,
                        uint64_t incarnation);
 void sl_link_peer_gone(slime_agent *agent, const char *peer);
+/* The endpoint of session SERIAL has connected, or will not. */
+void sl_link_settled(slime_agent *agent, uint64_t serial);
 /* The peer's region NAME (NULL: any of its regions) means something else by now. */
 void sl_link_region_changed(slime_agent *agent, const char *peer, const char *name);
 /* Look at what users have found out or asked for since the last time. */

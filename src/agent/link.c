@@ -30,9 +30,7 @@ enum {
 	ANSWER_MS = 1000,   /* a call without an answer is made again after this */
 	CONNECT_MS = 10000, /* both descriptions are known, so this is long */
 	PROBE_MS = 1000,    /* links that are up are looked at so often */
-	POLL_US = 50,       /* first look at a connecting endpoint ... */
-	POLL_MAX_US = 5000, /* ... and the longest time between two */
-	TRY_MS = 50,        /* a failure is looked for so often */
+	LOOK_MS = 500,      /* a connecting endpoint is looked at even if it tells nothing */
 };
 
 enum event_of_link {
@@ -186,39 +184,23 @@ static void await_answer(slime_link *link)
 	sl_timer_in(link->timer, ANSWER_MS * 1000);
 }
 
-/* Begin to connect, or learn what came of it. Steps every endpoint that is connecting: seldom. */
-static void try_connect(slime_link *link)
+/* Begin to connect, or learn what came of it. */
+static void look(slime_link *link)
 {
 	struct slime_error err;
 	int rc = slime_ep_connect(link->session->ep, &link->peer_desc, 0, &err);
 
-	link->tried_ns = sl_clock_ns();
 	if (rc == 0) {
 		step(link, EV_UP);
 	} else if (rc != -ETIMEDOUT) {
 		say(link, err.text);
 		step(link, EV_FAILED);
-	} else if (link->tried_ns - link->since_ns > CONNECT_MS * SL_NS_PER_MS) {
+	} else if (sl_clock_ns() - link->since_ns > CONNECT_MS * SL_NS_PER_MS) {
 		say(link, "the peer knows of this link but does not connect");
 		step(link, EV_FAILED);
 	} else {
-		sl_timer_in(link->timer, link->poll_us);
+		sl_timer_in(link->timer, LOOK_MS * 1000); /* the queue tells before that */
 	}
-}
-
-/* The context goes on connecting by itself: look whether it is done, which costs nothing. */
-static void look(slime_link *link)
-{
-	struct slime_ep_info info = {.size = sizeof(info)};
-
-	if (slime_ep_get_info(link->session->ep, &info) == 0 ||
-	    sl_clock_ns() - link->tried_ns > TRY_MS * SL_NS_PER_MS) {
-		try_connect(link);
-		return;
-	}
-	if (link->poll_us < POLL_MAX_US)
-		link->poll_us += link->poll_us / 2;
-	sl_timer_in(link->timer, link->poll_us);
 }
 
 /* Both descriptions are known. */
@@ -226,8 +208,7 @@ static void start_connecting(slime_link *link)
 {
 	memcpy(link->session->life, link->peer_life, sizeof(link->session->life));
 	link->since_ns = sl_clock_ns();
-	link->poll_us = POLL_US;
-	try_connect(link);
+	look(link);
 }
 
 static void begin(slime_link *link)
@@ -644,6 +625,19 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 	                                        : EV_BYE);
 	if (link->state == SLIME_LINK_CLOSED)
 		unlist(link);
+}
+
+void sl_link_settled(slime_agent *agent, uint64_t serial)
+{
+	slime_link *link;
+
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		if (link->session && link->session->serial == serial)
+			break;
+	}
+	if (link && link->state == SLIME_LINK_CONNECTING)
+		look(link);
 }
 
 void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, uint64_t incarnation)

@@ -21,9 +21,13 @@ int sl_session_create(slime_link *link, struct sl_session **out, struct slime_de
 	struct sl_session *s = calloc(1, sizeof(*s));
 	int rc;
 
+	opts.settled = link->agent->settled;
+	opts.user_data = ++link->agent->serial;
+
 	if (!s)
 		return sl_fail(err, -ENOMEM, "no memory for a connection");
 	atomic_store(&s->refs, 1);
+	s->serial = opts.user_data;
 	rc = slime_ep_create(link->agent->ctx, &opts, &s->ep, err);
 	if (!rc)
 		rc = slime_ep_export(s->ep, desc, err);

@@ -217,6 +217,23 @@ static bool step_locked(slime_ep *ep)
 	return true;
 }
 
+void sl_connect_tell(slime_ep *ep)
+{
+	int state = atomic_load(&ep->state);
+	struct slime_result res = {.user_data = ep->user_data};
+	slime_cq *cq;
+
+	if (state == SL_EP_NEW || state == SL_EP_CONNECTING)
+		return;
+	cq = atomic_exchange(&ep->settled, NULL);
+	if (!cq)
+		return;
+	res.status = state == SL_EP_CONNECTED ? 0
+	             : state == SL_EP_FAILED  ? ep->failure.code
+	                                      : -ECANCELED;
+	sl_cq_post(cq, &res);
+}
+
 int sl_connect_step(slime_ctx *ctx)
 {
 	slime_ep **at = &ctx->connecting;
@@ -236,6 +253,7 @@ int sl_connect_step(slime_ctx *ctx)
 			at = &ep->next_connecting;
 		}
 		sl_lock_drop(&ep->lock);
+		sl_connect_tell(ep);
 	}
 	sl_lock_drop(&ctx->list_lock);
 	return changed;
@@ -278,6 +296,7 @@ static bool step_once(slime_ep *ep)
 		changed = step_locked(ep);
 	sl_lock_drop(&ep->lock);
 	sl_progress_exit(ep->ctx);
+	sl_connect_tell(ep);
 	return changed;
 }
 
@@ -416,7 +435,8 @@ int slime_ep_connect(slime_ep *ep, const struct slime_desc *peer, int64_t timeou
 	if (fresh)
 		connect_later(ep);
 	(void)step_once(ep);
-	if (!is_settled(ep))
+	/* who only looks has looked, unless nobody else makes progress */
+	if (!is_settled(ep) && (timeout_ns > 0 || ep->ctx->flags & SLIME_CTX_MANUAL_PROGRESS))
 		(void)sl_drive(ep->ctx, &settled, sl_clock_after(timeout_ns));
 	return outcome(ep, err);
 }

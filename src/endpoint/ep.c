@@ -151,6 +151,8 @@ int slime_ep_create(slime_ctx *ctx, const struct slime_ep_opts *opts, slime_ep *
 	rc = opts ? check_opts(opts, err) : 0;
 	if (!rc && opts)
 		rc = check_names(opts, err);
+	if (!rc && opts && opts->settled && opts->settled->ctx != ctx)
+		rc = sl_fail(err, -EINVAL, "the queue is of another context");
 	if (rc)
 		return rc;
 	ep = calloc(1, sizeof(*ep));
@@ -170,9 +172,18 @@ int slime_ep_create(slime_ctx *ctx, const struct slime_ep_opts *opts, slime_ep *
 		(void)sl_fail(err, rc, "the system gives no random bytes");
 	else
 		rc = make_cands(ep, opts, err);
+	if (!rc && opts && opts->settled) {
+		rc = sl_cq_reserve(opts->settled);
+		if (rc)
+			(void)sl_fail(err, rc, "the queue is full");
+	}
 	if (rc) {
 		ep_free(ep);
 		return rc;
+	}
+	if (opts && opts->settled) {
+		ep->user_data = opts->user_data;
+		atomic_init(&ep->settled, opts->settled);
 	}
 	*out = ep;
 	return 0;
@@ -270,6 +281,7 @@ void slime_ep_close(slime_ep *ep)
 		}
 	}
 	sl_lock_drop(&ep->lock);
+	sl_connect_tell(ep);
 	/* what the gate holds ends as it comes to the transport; what nothing moves, we ask to */
 	atomic_store(&ep->ctx->engine.work, true);
 	sl_kick(ep->ctx);

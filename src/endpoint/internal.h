@@ -237,6 +237,10 @@ struct slime_ep {
 	struct slime_error failure;
 	struct slime_ep *next_connecting;
 
+	_Atomic(slime_cq *)
+	    settled; /* where to tell so, a place reserved; NULL: nowhere, or told */
+	uint64_t user_data;
+
 	struct sl_lock gate; /* ops that a fence holds back */
 	struct slime_op *held_first, *held_last;
 	bool releasing;
@@ -329,6 +333,8 @@ void sl_ep_unref(slime_ep *ep);
  */
 int sl_connect_step(slime_ctx *ctx);
 void sl_connect_forget(slime_ep *ep);
+/* Tell who wanted to know how connecting EP ended, once, if it has. No lock of EP held. */
+void sl_connect_tell(slime_ep *ep);
 /* Note in ep->because that TRANSPORT will not do. */
 void sl_ep_refuse(slime_ep *ep, const char *transport, const char *why);
 /* Connected, by now at least? 0, -ENOTCONN, -ECANCELED, ... */

@@ -291,12 +291,22 @@ int ask1(struct rig *r, struct store_op op)
 	return ask(r, &op, 1);
 }
 
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
 void rig_step(struct rig *r)
 {
-	const struct timeval tick = {.tv_usec = 5000};
+	static const struct timeval tick = {.tv_usec = 5000};
+	struct event *timer = evtimer_new(r->loop, on_tick, NULL);
 
-	CHECK_EQ(event_base_loopexit(r->loop, &tick), 0);
+	CHECK(timer != NULL);
+	CHECK_EQ(event_add(timer, &tick), 0);
 	CHECK(event_base_loop(r->loop, EVLOOP_ONCE) >= 0);
+	event_free(timer);
 }
 
 void rig_run(struct rig *r, int64_t ns)

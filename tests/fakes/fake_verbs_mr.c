@@ -71,7 +71,7 @@ static bool is_mapped(void *addr, size_t len)
 	while (from < to) {
 		size_t step = to - from < page * 256 ? to - from : page * 256;
 
-		if (mincore((char *)addr - ((uintptr_t)addr - from), step, in_core))
+		if (mincore(fake_pointer(from), step, in_core))
 			return false;
 		from += step;
 	}

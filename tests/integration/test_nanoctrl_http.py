@@ -151,8 +151,9 @@ def test_who_stops_sending_is_still_answered(daemon):
 @pytest.mark.parametrize(
     "status, request_",
     [
-        (400, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
-        (400, b"hello\r\n\r\n"),
+        (501, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
+        (501, b"hello\r\n\r\n"),
+        (501, b"QUERY / HTTP/1.1\r\nHost: x\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"),
         (400, b"GET / HTTP/1.1\r\n\r\n"),

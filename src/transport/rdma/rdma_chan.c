@@ -87,7 +87,7 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 	sl_lock_take(&conn->lock);
 	c->gen++;
 	c->fresh_count = c->rx_count;
-	c->sq_posted = c->sq_done = c->rq_posted = c->rq_done = 0;
+	c->sq_posted = c->sq_done = c->sq_good = c->rq_posted = c->rq_done = 0;
 	c->cur = (struct rdma_cursor){0};
 	c->failed = false;
 	c->phase = RDMA_FRESH;

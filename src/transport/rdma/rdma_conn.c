@@ -19,6 +19,8 @@
 
 static const int64_t ask_first_ns = SL_NS_PER_MS;
 static const int64_t ask_most_ns = 64 * SL_NS_PER_MS;
+/* How long a peer that was never heard of may take to answer: its library does that by itself. */
+static const int64_t first_answer_ns = 750 * SL_NS_PER_MS;
 /* What a packet may still take from the device to the peer's memory. */
 static const int64_t late_ns = 5 * SL_NS_PER_MS;
 
@@ -414,7 +416,7 @@ static int rdma_connect(struct sl_conn *conn, const struct sl_blob *peer, struct
 	rc = make_ends(conn, err);
 	if (rc)
 		return rc;
-	conn->answer_by = conn->alive_ns + dom->peer_timeout_ns / 4;
+	conn->answer_by = conn->alive_ns + first_answer_ns;
 	sl_rdma_tick_by(dom, conn->alive_ns + rdma_tick_ns(dom));
 	tell_on(conn);
 	tell(conn, RDMA_PING);

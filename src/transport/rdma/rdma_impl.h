@@ -96,6 +96,7 @@ struct rdma_chan {
 	/* lock */
 	uint32_t sq_cap, rq_cap;
 	uint64_t sq_posted, sq_done; /* requests since QP was made; a completion names its place */
+	uint64_t sq_good; /* all before it were carried out: a completion may also be an error */
 	uint64_t rq_posted, rq_done;
 	bool failed;                /* a post failed: drain it */
 	struct sl_op_queue waiting; /* not, or not all of it, posted; the cursor is in the first */

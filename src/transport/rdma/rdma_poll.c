@@ -35,10 +35,11 @@ static void note(const struct sl_conn *conn, int kind, bool recv, const struct i
 	       conn->dom->v->wc_status_str(wc->status), wc->vendor_err);
 }
 
-/* What is done, by the place of the last completion. */
-static void retire_locked(struct rdma_chan *c, uint64_t done, struct sl_op_queue *over)
+/* All requests before GOOD were carried out, so the ops that end there are done. */
+static void retire_locked(struct rdma_chan *c, uint64_t good, struct sl_op_queue *over)
 {
-	while (c->posted.head && c->posted.head->priv[RDMA_END] <= done) {
+	c->sq_good = good;
+	while (c->posted.head && c->posted.head->priv[RDMA_END] <= good) {
 		struct sl_op *op = sl_op_pop(&c->posted);
 
 		if (op->code == SL_OP_WRITE_IMM || op->code == SL_OP_SEND)

@@ -127,7 +127,7 @@ void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
 			break;
 	}
 	/* nothing to move, nothing to wait for */
-	while (c->posted.head && c->posted.head->priv[RDMA_END] <= c->sq_done)
+	while (c->posted.head && c->posted.head->priv[RDMA_END] <= c->sq_good)
 		sl_rdma_op_sent(over, sl_op_pop(&c->posted));
 }
 
