@@ -477,8 +477,9 @@ local function trim(k, position)
 end
 
 local function census()
-	local rows = {}
-	for _, population in ipairs(call('SMEMBERS', POPULATIONS)) do
+	local rows, populations = {}, call('SMEMBERS', POPULATIONS)
+	table.sort(populations)
+	for _, population in ipairs(populations) do
 		local class, scope = population:sub(1, 1), population:sub(2)
 		local n = call('ZCARD', key_of(class, scope, '', '').index)
 		rows[#rows + 1] = { class, scope, '', '', '', '', n, '0', '0', '0', '', '' }

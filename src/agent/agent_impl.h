@@ -115,6 +115,7 @@ struct slime_link {
 	struct event *timer;
 	int64_t since_ns; /* when this attempt began to connect */
 	uint32_t failures;
+	uint32_t calls;            /* made in this attempt */
 	struct sl_ctrl_call *post; /* of a call */
 	struct sl_flight flight;   /* own lock */
 	TAILQ_ENTRY(slime_link) entry;

@@ -27,8 +27,9 @@
 #include "base/error.h"
 
 enum {
+	FORGET_MS = 10000,  /* a lost link that nobody here wants, and nobody calls */
 	ANSWER_MS = 1000,   /* a call without an answer is made again after this */
-	CONNECT_MS = 10000, /* both descriptions are known, so this is long */
+	CONNECT_MS = 30000, /* both descriptions are known, so this is long */
 	PROBE_MS = 1000,    /* links that are up are looked at so often */
 	LOOK_MS = 500,      /* a connecting endpoint is looked at even if it tells nothing */
 };
@@ -159,6 +160,7 @@ static void call(slime_link *link)
 {
 	(void)event_del(link->timer);
 	link->caller = true;
+	link->calls = 0;
 	link->attempt++;
 	if (!link->id[0] && sl_hex_random(link->id, SL_LINK_ID_LEN - 1)) {
 		retry_later(link);
@@ -179,9 +181,13 @@ static void call_again(slime_link *link)
 		call(link);
 }
 
+/* Ever longer: a peer that is slow to answer is not helped by more calls. */
 static void await_answer(slime_link *link)
 {
-	sl_timer_in(link->timer, ANSWER_MS * 1000);
+	unsigned doubled = link->calls < 4 ? link->calls : 4;
+
+	sl_timer_in(link->timer, (int64_t)(ANSWER_MS << doubled) * 1000);
+	link->calls++;
 }
 
 /* Begin to connect, or learn what came of it. */
@@ -304,7 +310,7 @@ static void lose(slime_link *link)
 	else if (has_users(link))
 		sl_timer_in(link->timer, ANSWER_MS * 1000 / 2);
 	else
-		sl_timer_in(link->timer, CONNECT_MS * 1000); /* then it is forgotten */
+		sl_timer_in(link->timer, FORGET_MS * 1000);
 }
 
 static void try_again(slime_link *link)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base64.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -16,63 +17,18 @@ static const char *const type_names[] = {
     [SL_MSG_BYE] = "bye",
 };
 
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 char *sl_desc_text(const struct slime_desc *desc)
 {
-	size_t n = desc->len;
-	char *text = malloc((n + 2) / 3 * 4 + 1);
-	char *at = text;
-
-	if (!text)
-		return NULL;
-	for (size_t i = 0; i < n; i += 3) {
-		uint32_t b = (uint32_t)desc->bytes[i] << 16;
-
-		b |= i + 1 < n ? (uint32_t)desc->bytes[i + 1] << 8 : 0;
-		b |= i + 2 < n ? desc->bytes[i + 2] : 0;
-		*at++ = digits[b >> 18];
-		*at++ = digits[b >> 12 & 63];
-		*at++ = i + 1 < n ? digits[b >> 6 & 63] : '=';
-		*at++ = i + 2 < n ? digits[b & 63] : '=';
-	}
-	*at = '\0';
-	return text;
-}
-
-/* The value of four digits, of which PADS are '='; -1: not base64. */
-static int32_t quad(const char *in, unsigned pads)
-{
-	uint32_t b = 0;
-
-	for (unsigned i = 0; i < 4; i++) {
-		const char *d = i < 4 - pads && in[i] ? strchr(digits, in[i]) : digits;
-
-		if (!d)
-			return -1;
-		b = b << 6 | (uint32_t)(d - digits);
-	}
-	return (int32_t)b;
+	return sl_base64_text(desc->bytes, desc->len);
 }
 
 int sl_desc_of_text(const char *text, size_t len, struct slime_desc *out, struct slime_error *err)
 {
-	unsigned pads = 0;
-	size_t n = 0;
+	long n = sl_base64_read(text, len, out->bytes, sizeof(out->bytes));
 
-	while (pads < 2 && len > pads && text[len - 1 - pads] == '=')
-		pads++;
-	if (len % 4 || !len || len / 4 * 3 - pads > sizeof(out->bytes))
-		return sl_fail(err, -EPROTO, "a description of %zu base64 digits", len);
-	for (size_t i = 0; i < len; i += 4) {
-		unsigned short_by = i + 4 == len ? pads : 0;
-		int32_t b = memchr(text + i, '\0', 4) ? -1 : quad(text + i, short_by);
-
-		if (b < 0)
-			return sl_fail(err, -EPROTO, "a description that is not base64");
-		for (unsigned k = 0; k < 3 - short_by; k++)
-			out->bytes[n++] = (uint8_t)(b >> (16 - 8 * k));
-	}
+	if (n < 0)
+		return sl_fail(err, -EPROTO,
+		               "a description of %zu digits that is not base64, or too long", len);
 	out->len = (uint32_t)n;
 	return 0;
 }

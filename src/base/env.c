@@ -35,18 +35,20 @@ static const struct row rows[SL_ENV_COUNT] = {
                               "rdma: traffic class of connections, DSCP in the upper six bits"},
     [SL_ENV_MAX_LENGTH] = {"SLIME_MAX_LENGTH_PER_ASSIGNMENT", NUMBER(1073741824, 4096, 2147483647),
                            "rdma: bytes that one work request moves at most"},
-    [SL_ENV_MAX_SEND_WR] = {"SLIME_MAX_SEND_WR", NUMBER(4096, 1, 65536),
+    [SL_ENV_MAX_SEND_WR] = {"SLIME_MAX_SEND_WR", NUMBER(256, 16, 32768),
                             "rdma: work requests that wait in one send queue at most"},
-    [SL_ENV_MAX_RECV_WR] = {"SLIME_MAX_RECV_WR", NUMBER(4096, 1, 65536),
+    [SL_ENV_MAX_RECV_WR] = {"SLIME_MAX_RECV_WR", NUMBER(128, 16, 32768),
                             "rdma: work requests that wait in one receive queue at most"},
     [SL_ENV_MAX_RD_ATOMIC] = {"SLIME_MAX_RD_ATOMIC", NUMBER(16, 1, 255),
                               "rdma: reads that a connection has outstanding at most"},
     [SL_ENV_MAX_DEST_RD_ATOMIC] = {"SLIME_MAX_DEST_RD_ATOMIC", NUMBER(16, 1, 255),
                                    "rdma: reads of the peer that a connection serves at once"},
-    [SL_ENV_MAX_CQ_DEPTH] = {"SLIME_MAX_CQ_DEPTH", NUMBER(65536, 16, 4194304),
+    [SL_ENV_MAX_CQ_DEPTH] = {"SLIME_MAX_CQ_DEPTH", NUMBER(4194304, 1024, 4194304),
                              "rdma: entries of a completion queue at most"},
     [SL_ENV_POLL_COUNT] = {"SLIME_POLL_COUNT", NUMBER(256, 1, 4096),
                            "rdma: completions taken by one look at most"},
+    [SL_ENV_ODP] = {"SLIME_ODP", NUMBER(0, 0, 1),
+                    "rdma: 1: register memory on demand where the device can, without locking it"},
 };
 
 static _Atomic uint32_t complained; /* bit (1 << enum sl_env) */

@@ -30,6 +30,7 @@ enum sl_env {
 	SL_ENV_MAX_DEST_RD_ATOMIC, /* int */
 	SL_ENV_MAX_CQ_DEPTH,       /* int */
 	SL_ENV_POLL_COUNT,         /* int */
+	SL_ENV_ODP,                /* int */
 	SL_ENV_COUNT,
 };
 

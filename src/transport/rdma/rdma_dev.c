@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/env.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "transport/rdma/rdma_impl.h"
@@ -135,7 +136,7 @@ static void fill_info(const char *device, const struct rdma_port *port, bool sev
 }
 
 static void probe_device(const struct sl_verbs *v, struct ibv_device *device,
-                         const struct rdma_env *env, struct sl_dev_info *out, size_t cap, int *n)
+                         struct sl_dev_info *out, size_t cap, int *n)
 {
 	const char *name = v->get_device_name(device);
 	struct ibv_context *ctx = v->open_device(device);
@@ -147,7 +148,7 @@ static void probe_device(const struct sl_verbs *v, struct ibv_device *device,
 	if (v->query_device(ctx, &attr))
 		attr.orig_attr.phys_port_cnt = 0;
 	for (uint8_t i = 1; i <= attr.orig_attr.phys_port_cnt; i++) {
-		if (query_port(v, ctx, i, env->gid_index, &port))
+		if (query_port(v, ctx, i, (int)sl_env_int(SL_ENV_GID_INDEX), &port))
 			continue;
 		if ((size_t)*n < cap)
 			fill_info(name, &port, attr.orig_attr.phys_port_cnt > 1, &out[*n]);
@@ -160,17 +161,15 @@ int sl_rdma_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err)
 {
 	const struct sl_verbs *v;
 	struct ibv_device **list;
-	struct rdma_env env;
 	int rc = sl_verbs_get(&v, err);
 	int n = 0, found = 0;
 
 	if (rc)
 		return rc;
-	sl_rdma_env_read(&env);
 	list = v->get_device_list(&n);
 	for (int i = 0; list && i < n; i++) {
-		if (sl_rdma_env_sees(&env, v->get_device_name(list[i])))
-			probe_device(v, list[i], &env, out, cap, &found);
+		if (sl_env_lists(SL_ENV_VISIBLE_DEVICES, v->get_device_name(list[i])))
+			probe_device(v, list[i], out, cap, &found);
 	}
 	if (list)
 		v->free_device_list(list);
@@ -187,7 +186,7 @@ static void list_names(const struct sl_dom *dom, struct ibv_device **list, int n
 	for (int i = 0; i < n && len < cap; i++) {
 		const char *name = dom->v->get_device_name(list[i]);
 
-		if (sl_rdma_env_sees(&dom->env, name))
+		if (sl_env_lists(SL_ENV_VISIBLE_DEVICES, name))
 			len +=
 			    (size_t)snprintf(out + len, cap - len, "%s%s", len ? ", " : "", name);
 	}
@@ -237,7 +236,7 @@ static int choose(struct sl_dom *dom, struct ibv_device **list, int n,
 		const char *name = dom->v->get_device_name(list[i]);
 		struct slime_error e = {0};
 
-		if (!sl_rdma_env_sees(&dom->env, name) ||
+		if (!sl_env_lists(SL_ENV_VISIBLE_DEVICES, name) ||
 		    (wanted->device[0] && strcmp(wanted->device, name)))
 			continue;
 		rc = try_device(dom, list[i], wanted, &e);

@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/env.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "transport/rdma/rdma_impl.h"
@@ -30,6 +31,11 @@ enum {
 	CHUNK_SHIFT_MIN = 12,
 	FAREWELLS = 1000, /* polls for the last datagrams to leave */
 };
+
+static uint32_t min_u32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
 
 void sl_rdma_tick_by(struct sl_dom *dom, int64_t when_ns)
 {
@@ -52,15 +58,15 @@ void sl_rdma_todo(struct sl_conn *conn)
 
 int sl_rdma_cq_take(struct sl_dom *dom, uint32_t n, struct slime_error *err)
 {
-	uint32_t most = (uint32_t)dom->attr.orig_attr.max_cqe;
+	uint32_t most = dom->env.cqes;
 	uint32_t need = dom->cq_used + dom->cq_stale + n;
 	uint32_t size = (uint32_t)dom->cq->cqe;
 
 	if (need > most)
 		return sl_fail(err, -ENOSPC,
 		               "the completion queue of '%s' has no room for more connections (%u "
-		               "places at most): choose smaller SLIME_MAX_SEND_WR, "
-		               "SLIME_MAX_RECV_WR or depths",
+		               "places at most): choose smaller SLIME_MAX_SEND_WR "
+		               "or SLIME_MAX_RECV_WR, or a larger SLIME_MAX_CQ_DEPTH",
 		               dom->name, most);
 	while (size < need)
 		size = size > most / 2 ? most : 2 * size;
@@ -238,10 +244,11 @@ static void tick(struct sl_dom *dom, int64_t now)
 	read_events(dom);
 }
 
-static int poll_some(struct sl_dom *dom, int budget)
+static int poll_some(struct sl_dom *dom, uint32_t budget)
 {
 	struct ibv_wc wc[RDMA_POLL];
-	int done = 0, n;
+	uint32_t done = 0;
+	int n;
 
 	if (dom->nstash) {
 		n = dom->nstash;
@@ -249,22 +256,22 @@ static int poll_some(struct sl_dom *dom, int budget)
 		memcpy(wc, dom->stash, (size_t)n * sizeof(*wc));
 		for (int i = 0; i < n; i++)
 			(void)sl_rdma_wc(dom, &wc[i]);
-		done += n;
+		done += (uint32_t)n;
 	}
 	do {
 		n = dom->v->poll_cq(dom->cq, RDMA_POLL, wc);
 		for (int i = 0; i < n; i++)
 			(void)sl_rdma_wc(dom, &wc[i]);
-		done += n > 0 ? n : 0;
+		done += n > 0 ? (uint32_t)n : 0;
 	} while (n == RDMA_POLL && done < budget);
 	if (n >= 0 && n < RDMA_POLL)
 		dom->cq_stale = 0;
-	return done;
+	return (int)done;
 }
 
 int sl_rdma_progress(struct sl_dom *dom, unsigned budget)
 {
-	int done = poll_some(dom, (int)budget);
+	int done = poll_some(dom, min_u32(budget, dom->env.polls));
 
 	dom->calls++;
 	if (dom->armed && (done || dom->calls % WAKES_EVERY == 0))
@@ -343,15 +350,15 @@ static int open_fds(struct sl_dom *dom, struct slime_error *err)
 static int open_objects(struct sl_dom *dom, struct slime_error *err)
 {
 	const struct sl_verbs *v = dom->v;
-	int most = dom->attr.orig_attr.max_cqe;
 
 	errno = 0;
 	dom->pd = v->alloc_pd(dom->ctx);
 	if (dom->pd)
 		dom->channel = v->create_comp_channel(dom->ctx);
 	if (dom->channel)
-		dom->cq = v->create_cq(dom->ctx, most < CQ_FIRST ? most : CQ_FIRST, NULL,
-		                       dom->channel, 0);
+		dom->cq =
+		    v->create_cq(dom->ctx, dom->env.cqes < CQ_FIRST ? (int)dom->env.cqes : CQ_FIRST,
+		                 NULL, dom->channel, 0);
 	if (!dom->cq)
 		return sl_fail(err, errno ? -errno : -EIO,
 		               "'%s' gives no %s: out of locked memory (see 'ulimit -l') or of "
@@ -367,18 +374,17 @@ static void limit_to_device(struct sl_dom *dom)
 {
 	const struct ibv_device_attr *attr = &dom->attr.orig_attr;
 	struct rdma_env *env = &dom->env;
-	uint32_t most = dom->port.attr.max_msg_sz;
+	uint32_t most = min_u32(dom->port.attr.max_msg_sz, env->chunk);
 
 	dom->chunk_shift = CHUNK_SHIFT_MIN;
 	while (dom->chunk_shift < CHUNK_SHIFT_MAX && (most >> dom->chunk_shift) > 1)
 		dom->chunk_shift++;
 	dom->chunk = UINT64_C(1) << dom->chunk_shift;
-	if (env->reads_in > (uint32_t)attr->max_qp_rd_atom)
-		env->reads_in = (uint32_t)attr->max_qp_rd_atom;
-	if (env->reads_out > (uint32_t)attr->max_qp_init_rd_atom)
-		env->reads_out = (uint32_t)attr->max_qp_init_rd_atom;
+	env->reads_in = min_u32(env->reads_in, (uint32_t)attr->max_qp_rd_atom);
+	env->reads_out = min_u32(env->reads_out, (uint32_t)attr->max_qp_init_rd_atom);
 	env->reads_in = env->reads_in ? env->reads_in : 1;
 	env->reads_out = env->reads_out ? env->reads_out : 1;
+	env->cqes = min_u32(env->cqes, (uint32_t)attr->max_cqe);
 }
 
 /* Closing, a last word to the peers may be on its way. */
@@ -419,6 +425,23 @@ void sl_rdma_dom_close(struct sl_dom *dom)
 	free(dom);
 }
 
+static void read_env(struct rdma_env *out)
+{
+	*out = (struct rdma_env){
+	    .gid_index = (int)sl_env_int(SL_ENV_GID_INDEX),
+	    .service_level = (uint32_t)sl_env_int(SL_ENV_SERVICE_LEVEL),
+	    .traffic_class = (uint32_t)sl_env_int(SL_ENV_TRAFFIC_CLASS),
+	    .reads_out = (uint32_t)sl_env_int(SL_ENV_MAX_RD_ATOMIC),
+	    .reads_in = (uint32_t)sl_env_int(SL_ENV_MAX_DEST_RD_ATOMIC),
+	    .send_wr = (uint32_t)sl_env_int(SL_ENV_MAX_SEND_WR),
+	    .recv_wr = (uint32_t)sl_env_int(SL_ENV_MAX_RECV_WR),
+	    .cqes = (uint32_t)sl_env_int(SL_ENV_MAX_CQ_DEPTH),
+	    .polls = (uint32_t)sl_env_int(SL_ENV_POLL_COUNT),
+	    .chunk = (uint32_t)sl_env_int(SL_ENV_MAX_LENGTH),
+	    .odp = sl_env_int(SL_ENV_ODP) == 1,
+	};
+}
+
 int sl_rdma_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct slime_error *err)
 {
 	struct sl_dom *dom = calloc(1, sizeof(*dom));
@@ -431,7 +454,7 @@ int sl_rdma_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct
 	dom->next_tick = SL_NEVER;
 	dom->last_tick = sl_clock_ns();
 	dom->peer_timeout_ns = opts->peer_timeout_ms * SL_NS_PER_MS;
-	sl_rdma_env_read(&dom->env);
+	read_env(&dom->env);
 	rc = sl_verbs_get(&dom->v, err);
 	if (!rc)
 		rc = sl_rdma_dev_open(dom, opts->device, err);

@@ -48,14 +48,14 @@ enum {
 	RDMA_RECORD_STEP = 32, /* from one record in memory to the next */
 };
 
-/* From the environment, read when a domain is opened; see docs/transports.md. */
+/* From the environment (base/env.h), and no more than the device has. */
 struct rdma_env {
 	int gid_index; /* -1: by rule */
 	uint32_t service_level, traffic_class;
 	uint32_t reads_out, reads_in;
-	uint32_t send_wr, recv_wr;
+	uint32_t send_wr, recv_wr, cqes, polls;
+	uint32_t chunk; /* bytes of one request */
 	bool odp;
-	char visible[256]; /* names with commas between and around, or "" for all */
 };
 
 /* "mlx5_0:2#3" taken apart. */
@@ -250,10 +250,6 @@ static inline uint64_t rdma_wr_id(uint64_t owner, int kind, bool recv, uint64_t 
 {
 	return owner | (uint64_t)(kind & 1) << 33 | (uint64_t)recv << 32 | (uint32_t)place;
 }
-
-/* rdma_env.c: malformed values are logged and the default taken. */
-void sl_rdma_env_read(struct rdma_env *out);
-bool sl_rdma_env_sees(const struct rdma_env *env, const char *device);
 
 /* rdma_addr.c: pure rules over what a port tells */
 int sl_rdma_parse_name(const char *text, struct rdma_dev_name *out, struct slime_error *err);

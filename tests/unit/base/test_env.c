@@ -39,7 +39,7 @@ static void what_is_not_set_has_its_default(void **state)
 {
 	(void)state;
 	assert_int_equal(sl_env_int(SL_ENV_GID_INDEX), -1);
-	assert_int_equal(sl_env_int(SL_ENV_MAX_SEND_WR), 4096);
+	assert_int_equal(sl_env_int(SL_ENV_MAX_SEND_WR), 256);
 	assert_null(sl_env_text(SL_ENV_TRANSPORT));
 	assert_int_equal(setenv("SLIME_GID_INDEX", "", 1), 0);
 	assert_int_equal(sl_env_int(SL_ENV_GID_INDEX), -1);
