@@ -8,16 +8,18 @@
 #include "agent/agent_impl.h"
 #include "base/error.h"
 
-enum { PAGE = 1000 };
+enum { PAGE = 1000, PAGES_MAX = 10000 };
 
 /* A question that is asked until its last page. FIELD of each member of LIST is a name. */
 struct inquiry {
 	slime_agent *agent;
-	const char *peer;         /* NULL: of nobody */
-	const char *tail;         /* NULL: none */
+	void (*start)(slime_agent *agent, struct sl_job *job); /* NULL: ask */
+	const char *peer;                                      /* NULL: of nobody */
+	const char *tail;         /* as it stands in a path; NULL: none */
 	const char *whole;        /* NULL: below /v1/agents; else the path itself */
 	const char *list, *field; /* FIELD NULL: the members themselves, into BODY */
 	char *after;
+	unsigned pages;
 	struct slime_names *names;
 	size_t cap;
 	json_t *body; /* for a single record: the answer, counted; for members: their list */
@@ -62,11 +64,16 @@ static void on_page(void *arg, const struct sl_ctrl_reply *reply)
 
 		if (!q->field)
 			(void)json_array_append(q->body, entry);
+		if (name && !q->peer && sl_friend_find(q->agent, name))
+			continue; /* it stands there already */
 		if (!rc && name && add_name(q, name))
 			rc = sl_fail(&err, -ENOMEM, "no memory for a list of names");
 	}
 	free(q->after);
 	q->after = next ? strdup(next) : NULL;
+	if (!rc && next && (!q->after || ++q->pages == PAGES_MAX))
+		rc = sl_fail(&err, q->after ? -EPROTO : -ENOMEM,
+		             "the list of names does not fit, or does not end");
 	if (!rc && q->after)
 		ask(q->agent, job);
 	else
@@ -98,18 +105,18 @@ static void ask(slime_agent *agent, struct sl_job *job)
 	} else if (query)
 		path = sl_agent_path(agent, q->peer, q->tail, q->list ? query : NULL);
 	if (path)
-		call = sl_ctrl_call(agent->ctrl, "GET", path, NULL, (int)agent->timeout_ms,
-		                    q->list ? on_page : on_record, job);
+		call = sl_ctrl_call(sl_ctrl_of(agent, q->peer), "GET", path, NULL,
+		                    (int)agent->timeout_ms, q->list ? on_page : on_record, job);
 	free(path);
 	free(query);
 	free(after);
 	if (!call)
-		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory for a question"), &err);
+		sl_job_done(agent, job, sl_not_asked(agent, q->peer, &err), &err);
 }
 
 static int inquire(struct inquiry *q, struct slime_error *err)
 {
-	struct sl_job job = {.start = ask, .arg = q};
+	struct sl_job job = {.start = q->start ? q->start : ask, .arg = q};
 	int rc = sl_agent_run(q->agent, &job, err);
 
 	free(q->after);
@@ -131,10 +138,30 @@ static int list(struct inquiry *q, struct slime_names **out, struct slime_error 
 	return rc;
 }
 
+/* Those whom tickets introduced, then the control plane's. */
+static void start_peers(slime_agent *agent, struct sl_job *job)
+{
+	struct slime_error err;
+	struct sl_friend *f;
+	int rc = 0;
+
+	LIST_FOREACH(f, &agent->friends, entry)
+	{
+		if (!rc)
+			rc = add_name(job->arg, f->alias);
+	}
+	if (!rc && agent->ctrl)
+		ask(agent, job);
+	else
+		sl_job_done(agent, job, rc ? sl_fail(&err, rc, "no memory for a list of names") : 0,
+		            &err);
+}
+
 int slime_agent_peers(slime_agent *agent, struct slime_names **out, struct slime_error *err)
 {
-	struct inquiry q = {.agent = agent, .list = "agents", .field = "alias"};
-	struct slime_names *names;
+	struct inquiry q = {
+	    .agent = agent, .start = start_peers, .list = "agents", .field = "alias"};
+	struct slime_names *names = NULL;
 	int rc;
 
 	if (!agent || !out)
@@ -195,6 +222,36 @@ int slime_agent_resource(slime_agent *agent, const char *peer, char **out, struc
 			rc = sl_fail(err, -ENOMEM, "no memory for a text");
 	}
 	json_decref(q.body);
+	return rc;
+}
+
+int slime_agent_region(slime_agent *agent, const char *peer, const char *name, char **out,
+                       struct slime_error *err)
+{
+	struct inquiry q = {.agent = agent, .peer = peer};
+	char *quoted, *tail = NULL;
+	int rc;
+
+	if (!agent || !out)
+		return sl_fail(err, -EINVAL, "no agent, or no place for the text");
+	rc = sl_name_check("the peer's alias", peer, err);
+	if (!rc)
+		rc = sl_name_check("the name of a region", name, err);
+	if (rc)
+		return rc;
+	quoted = sl_ctrl_quote(name);
+	if (!quoted || asprintf(&tail, "regions/%s", quoted) < 0)
+		tail = NULL;
+	q.tail = tail;
+	rc = tail ? inquire(&q, err) : sl_fail(err, -ENOMEM, "no memory for a question");
+	if (!rc) {
+		*out = json_dumps(json_object_get(q.body, "region"), JSON_COMPACT);
+		if (!*out)
+			rc = sl_fail(err, -EPROTO, "the control plane's answer makes no sense");
+	}
+	json_decref(q.body);
+	free(tail);
+	free(quoted);
 	return rc;
 }
 

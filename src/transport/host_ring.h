@@ -172,15 +172,14 @@ int sl_ring_note_get(struct sl_ring *r, uint32_t *out_imm, uint64_t *out_bytes);
 /*
  * Bells. Before it sleeps a side wants(), then looks once more. After it gave
  * the other something, a side asks must_ring(), and if so rings a bell by its
- * own means.
+ * own means; what was wanted is forgotten with that. wants(): is it not rung for yet?
  */
 void sl_ring_want(struct sl_ring *r, uint32_t bits);
 bool sl_ring_must_ring(struct sl_ring *r, uint32_t bits);
 
-static inline void sl_ring_awake(struct sl_ring *r)
+static inline bool sl_ring_wants(const struct sl_ring *r, uint32_t bits)
 {
-	if (atomic_load_explicit(&r->mine->asleep, memory_order_relaxed))
-		atomic_store_explicit(&r->mine->asleep, 0, memory_order_relaxed);
+	return (atomic_load_explicit(&r->mine->asleep, memory_order_relaxed) & bits) == bits;
 }
 
 /* Is the other side there? ping(), later ponged(); the other calls pong() now and then. */

@@ -378,11 +378,9 @@ static int shm_progress(struct sl_dom *dom, unsigned budget)
 
 	if (atomic_load_explicit(&dom->version, memory_order_relaxed) != dom->seen_version)
 		sl_shm_refresh(dom);
-	if (woken) {
+	/* who has not rung goes on asking for bells: one too many costs less than to tell everybody */
+	if (woken)
 		atomic_store(&dom->armed, false);
-		for (uint32_t i = 0; i < dom->n_seen; i++)
-			sl_shm_awake(dom->seen[i]);
-	}
 	if (must_look(dom) || woken)
 		n += look(dom);
 	if (atomic_load_explicit(&dom->work, memory_order_relaxed))

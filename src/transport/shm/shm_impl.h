@@ -358,8 +358,6 @@ int sl_shm_submit(struct sl_conn *conn, struct sl_op *op);
 void sl_shm_cancel(struct sl_conn *conn, struct sl_op *op);
 /* Whatever can be done for CONN now; returns how much was. */
 int sl_shm_poll(struct sl_conn *conn);
-/* After sleep. */
-void sl_shm_awake(struct sl_conn *conn);
 /* Before sleep: ask for bells, and tell whether there is work after all. */
 bool sl_shm_arm(struct sl_conn *conn);
 /* Ping when ops wait for the peer; lowers *NEXT_NS to when to call again. */

@@ -403,12 +403,6 @@ int sl_shm_poll(struct sl_conn *conn)
 	return n;
 }
 
-void sl_shm_awake(struct sl_conn *conn)
-{
-	if (is_open(conn))
-		sl_ring_awake(&conn->ring);
-}
-
 /* After the bells were asked for: is there something that progress() would do? */
 static bool has_work_locked(const struct sl_conn *conn) SL_REQUIRES(conn->lock)
 {
@@ -430,6 +424,10 @@ bool sl_shm_arm(struct sl_conn *conn)
 	bool work = false;
 
 	if (!is_open(conn))
+		return false;
+	/* it has asked since the last bell, so what came after that has rung */
+	if (!atomic_load_explicit(&conn->busy, memory_order_relaxed) &&
+	    sl_ring_wants(&conn->ring, SL_RING_NEWS))
 		return false;
 	sl_lock_take(&conn->lock);
 	if (!conn->gone) {

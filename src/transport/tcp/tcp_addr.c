@@ -277,7 +277,7 @@ int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *er
 	if (!any && !dom->naddrs)
 		return sl_fail(
 		    err, -ENODEV,
-		    "tcp: '%s' is no interface that is up and no address, with or without a port",
+		    "'%s' is no interface that is up and no address, with or without a port",
 		    device);
 	if (any)
 		(void)parse_addr("::", &where);

@@ -322,7 +322,9 @@ static void a_bell_is_rung_once_and_only_for_what_is_wanted(void **state)
 	assert_true(sl_ring_must_ring(&p->s, SL_RING_NEWS));
 	assert_false(sl_ring_must_ring(&p->s, SL_RING_NEWS));
 	sl_ring_want(&p->r, SL_RING_NEWS | SL_RING_ROOM);
-	sl_ring_awake(&p->r);
+	assert_true(sl_ring_wants(&p->r, SL_RING_NEWS | SL_RING_ROOM));
+	assert_true(sl_ring_must_ring(&p->s, SL_RING_ROOM));
+	assert_false(sl_ring_wants(&p->r, SL_RING_NEWS)); /* a bell is for all that is wanted */
 	assert_false(sl_ring_must_ring(&p->s, SL_RING_NEWS | SL_RING_ROOM));
 	close_pair(p);
 }
