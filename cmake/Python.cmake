@@ -24,6 +24,23 @@ target_compile_options(dlslime-python-core PRIVATE -fvisibility=hidden)
 target_link_options(dlslime-python-core PRIVATE
 	-Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now $<$<BOOL:${SKBUILD}>:-s>)
 target_link_libraries(dlslime-python-core PRIVATE dlslime-static)
+# Agents lie in it too where their libraries are, which go in whole if they can: no package is needed.
+if(TARGET dlslime-agent-objects)
+	target_sources(dlslime-python-core PRIVATE $<TARGET_OBJECTS:dlslime-agent-objects>)
+	foreach(module libevent jansson)
+		string(REPLACE "lib" "" library ${module})
+		find_library(ARCHIVE_${library} "lib${library}.a" HINTS ${AGENT_${module}_LIBDIR})
+		mark_as_advanced(ARCHIVE_${library})
+		if(ARCHIVE_${library})
+			target_link_libraries(dlslime-python-core PRIVATE "${ARCHIVE_${library}}")
+		else()
+			target_link_libraries(dlslime-python-core PRIVATE PkgConfig::AGENT_${module})
+		endif()
+	endforeach()
+endif()
+file(WRITE "${PROJECT_BINARY_DIR}/python/exports" "{ global: PyInit_*; local: *; };\n")
+target_link_options(dlslime-python-core PRIVATE
+	"-Wl,--version-script=${PROJECT_BINARY_DIR}/python/exports")
 set_target_properties(dlslime-python-core PROPERTIES
 	OUTPUT_NAME _core LIBRARY_OUTPUT_DIRECTORY "${python_package}")
 

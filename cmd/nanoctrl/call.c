@@ -163,8 +163,7 @@ void *call_keep(struct call *call, void *memory)
 		return NULL;
 	/* grows at powers of two */
 	if ((call->n_kept & (call->n_kept - 1)) == 0) {
-		grown = realloc(call->kept,
-		                (call->n_kept ? 2 * call->n_kept : 1) * sizeof(*grown));
+		grown = realloc(call->kept, (call->n_kept ? 2 * call->n_kept : 1) * sizeof(*grown));
 		if (!grown) {
 			free(memory);
 			return NULL;
@@ -242,9 +241,9 @@ void call_reply_errno(struct call *call, int error, const char *text)
 		int error, status;
 		const char *code;
 	} table[] = {
-	    {-ENOENT, 404, "ENOENT"},   {-EEXIST, 409, "EEXIST"}, {-ESTALE, 410, "ESTALE"},
+	    {-ENOENT, 404, "ENOENT"},     {-EEXIST, 409, "EEXIST"}, {-ESTALE, 410, "ESTALE"},
 	    {-EMSGSIZE, 413, "EMSGSIZE"}, {-EINVAL, 422, "EINVAL"}, {-ENOSPC, 429, "ENOSPC"},
-	    {-EACCES, 403, "EACCES"},   {-EAGAIN, 503, "EAGAIN"}, {-EDQUOT, 507, "EDQUOT"},
+	    {-EACCES, 403, "EACCES"},     {-EAGAIN, 503, "EAGAIN"}, {-EDQUOT, 507, "EDQUOT"},
 	    {-EIO, 500, "EIO"},
 	};
 	size_t i = 0;

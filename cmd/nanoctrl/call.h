@@ -20,8 +20,8 @@ struct token;
 
 struct call_answer {
 	int status;
-	const char *type;    /* of the body; NULL: no body */
-	const json_t *json;  /* the body, or: */
+	const char *type;   /* of the body; NULL: no body */
+	const json_t *json; /* the body, or: */
 	const char *text;
 	size_t len;
 	const char *headers; /* further lines, each with its CRLF */

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "verbs.h"
-
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
@@ -18,6 +16,7 @@
 #include "sentence.h"
 #include "server.h"
 #include "tokens.h"
+#include "verbs.h"
 
 /* What one run of the daemon has. */
 struct service {
@@ -241,9 +240,9 @@ static void raise_limits(struct options *options)
 	(void)getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur > 2 * OURS &&
 	    options->server.connection_limit > limit.rlim_cur - OURS) {
-		log_line(SLIME_LOG_WARN, "at most %llu connections: the limit of descriptors is %llu",
-		         (unsigned long long)limit.rlim_cur - OURS,
-		         (unsigned long long)limit.rlim_cur);
+		log_line(
+		    SLIME_LOG_WARN, "at most %llu connections: the limit of descriptors is %llu",
+		    (unsigned long long)limit.rlim_cur - OURS, (unsigned long long)limit.rlim_cur);
 		options->server.connection_limit = limit.rlim_cur - OURS;
 	}
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "verbs.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +19,7 @@
 #include "probe.h"
 #include "runtime_dir.h"
 #include "sentence.h"
+#include "verbs.h"
 
 enum { PROBE_MS = 1000, RECENT_LINES = 80, RECENT_BYTES = 64 * 1024 };
 
@@ -69,10 +68,9 @@ static void name_address(struct start *start, char *out, size_t cap)
 	char host[128];
 
 	if (options->n_listen && !options->health_host) {
-		(void)snprintf(out, cap, "%s%s%s",
-		               strncmp(options->listen[0], "unix:", 5) == 0 ? "" : scheme,
-		               strncmp(options->listen[0], "unix:", 5) == 0 ? "" : "://",
-		               options->listen[0]);
+		(void)snprintf(
+		    out, cap, "%s%s%s", strncmp(options->listen[0], "unix:", 5) == 0 ? "" : scheme,
+		    strncmp(options->listen[0], "unix:", 5) == 0 ? "" : "://", options->listen[0]);
 		return;
 	}
 	name_host(options->health_host ? options->health_host : options->host, host, sizeof(host));

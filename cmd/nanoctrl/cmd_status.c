@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "verbs.h"
-
 #include <stdio.h>
 
 #include "options.h"
 #include "probe.h"
 #include "runtime_dir.h"
 #include "sentence.h"
+#include "verbs.h"
 
 enum { PATIENCE_MS = 2000 };
 
@@ -67,7 +66,9 @@ int verb_status(int argc, char **argv)
 		runtime_close(&dir);
 		return status_of_stranger(options.address ? options.address : usual);
 	}
-	address = options.address ? options.address : *background.address ? background.address : usual;
+	address = options.address       ? options.address
+	          : *background.address ? background.address
+	                                : usual;
 	runs = background_runs(&background);
 	(void)printf("pid: %d\nprocess: %s\naddress: %s\n", (int)background.pid,
 	             runs ? "running" : "not running", address);

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "verbs.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +9,7 @@
 #include "options.h"
 #include "runtime_dir.h"
 #include "sentence.h"
+#include "verbs.h"
 
 enum { LOOK_AGAIN_MS = 20, KILL_S = 5 };
 

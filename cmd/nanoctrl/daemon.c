@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "nanoctrl.h"
-
 #include <string.h>
+
+#include "nanoctrl.h"
 
 static const struct persona personas[] = {
     {.name = "nanoctrl",

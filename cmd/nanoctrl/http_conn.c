@@ -13,10 +13,10 @@
 
 enum {
 	HEAD_LIMIT = 16 * 1024,
-	LINES_LIMIT = 2 * HEAD_LIMIT,  /* with their NULs */
-	SKIP_LIMIT = 64 * 1024,        /* of a body that nobody wants: more is not waited for */
-	BODIES_AT_ONCE = 64,           /* so many of the longest bodies may be half here */
-	STREAM_BACKLOG = 1024 * 1024,  /* that a watcher has not read yet */
+	LINES_LIMIT = 2 * HEAD_LIMIT, /* with their NULs */
+	SKIP_LIMIT = 64 * 1024,       /* of a body that nobody wants: more is not waited for */
+	BODIES_AT_ONCE = 64,          /* so many of the longest bodies may be half here */
+	STREAM_BACKLOG = 1024 * 1024, /* that a watcher has not read yet */
 	ANSWER_HEAD = 5 * 1024,
 	ANSWER_BODY = 64 * 1024
 };
@@ -264,7 +264,8 @@ static void run_refused(struct conn *conn)
 		return;
 	}
 	if (error == HPE_HEADER_OVERFLOW) {
-		set_refusal(conn->call, 431, "EINVAL", "the head of the request is larger than 16 KiB");
+		set_refusal(conn->call, 431, "EINVAL",
+		            "the head of the request is larger than 16 KiB");
 	} else if (!conn->refuse_now) {
 		(void)snprintf(text, sizeof(text), "this is not HTTP/1.1: %s",
 		               http_errno_description(error));

@@ -56,8 +56,8 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 static int open_file(const char *path, struct slime_error *err)
 {
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
-	              0600);
+	int fd =
+	    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {

@@ -26,9 +26,10 @@ static int print_help(void)
 {
 	const char *name = nanoctrl.persona->name;
 
-	(void)printf("usage: %s [VERB] [OPTION]...\n\n"
-	             "The control plane: how services, agents and their memory find each other.\n\n",
-	             name);
+	(void)printf(
+	    "usage: %s [VERB] [OPTION]...\n\n"
+	    "The control plane: how services, agents and their memory find each other.\n\n",
+	    name);
 	for (int i = 0; i < N_VERBS; i++)
 		(void)printf("  %-8s %s\n", verbs[i].name, verbs[i].help);
 	(void)printf("\n  --help     this, and '%s VERB --help' for a verb\n"

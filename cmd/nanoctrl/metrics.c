@@ -118,10 +118,9 @@ static int write_histogram(struct text *out, const char *name, const char *label
 		rc = add(out, "nanoctrl_%s_bucket{%s%sle=\"+Inf\"} %" PRIu64 "\n", name, labels,
 		         comma, h->n);
 	if (rc == 0)
-		rc = add(out,
-		         "nanoctrl_%s_sum%s%s%s %.9f\nnanoctrl_%s_count%s%s%s %" PRIu64 "\n", name,
-		         open, labels, close, (double)h->sum_ns / 1e9, name, open, labels, close,
-		         h->n);
+		rc = add(out, "nanoctrl_%s_sum%s%s%s %.9f\nnanoctrl_%s_count%s%s%s %" PRIu64 "\n",
+		         name, open, labels, close, (double)h->sum_ns / 1e9, name, open, labels,
+		         close, h->n);
 	return rc;
 }
 
@@ -171,13 +170,11 @@ static int write_connections(struct text *out)
 	rc = rc ? rc
 	        : metrics_head(out, "connections_accepted_total", "counter",
 	                       "Connections that came.");
-	rc = rc ? rc
-	        : metrics_line(out, "connections_accepted_total", "", the_server->n_accepted);
+	rc = rc ? rc : metrics_line(out, "connections_accepted_total", "", the_server->n_accepted);
 	rc = rc ? rc
 	        : metrics_head(out, "connections_dropped_total", "counter",
 	                       "Connections ended or turned away for want of room.");
-	return rc ? rc
-	          : metrics_line(out, "connections_dropped_total", "", the_server->n_dropped);
+	return rc ? rc : metrics_line(out, "connections_dropped_total", "", the_server->n_dropped);
 }
 
 /* Series of one name stand together, as the format wants it. */
@@ -197,10 +194,10 @@ static int write_series(struct text *out)
 		for (size_t k = i; k < n_series && rc == 0; k++) {
 			if (strcmp(series[k].name, series[i].name) != 0)
 				continue;
-			rc = series[k].times ? write_histogram(out, series[k].name,
-			                                       series[k].label, series[k].times)
-			                     : metrics_line(out, series[k].name, series[k].label,
-			                                    series[k].n);
+			rc = series[k].times
+			         ? write_histogram(out, series[k].name, series[k].label,
+			                           series[k].times)
+			         : metrics_line(out, series[k].name, series[k].label, series[k].n);
 		}
 	}
 	return rc;

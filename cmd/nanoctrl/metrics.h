@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* nanoctrl/metrics.h - what /metrics says, in the text form of Prometheus. The loop's thread only. */
+/* nanoctrl/metrics.h - what /metrics says, in the text form of Prometheus. The loop's thread only.
+ */
 #ifndef NANOCTRL_METRICS_H
 #define NANOCTRL_METRICS_H
 

@@ -6,10 +6,10 @@
 #include "http.h"
 #include "store.h"
 
-#define NANOCTRL_TEXT_(x)  #x
-#define NANOCTRL_TEXT(x)   NANOCTRL_TEXT_(x)
-#define NANOCTRL_VERSION                                                                           \
-	NANOCTRL_TEXT(SLIME_VERSION_MAJOR)                                                          \
+#define NANOCTRL_TEXT_(x) #x
+#define NANOCTRL_TEXT(x)  NANOCTRL_TEXT_(x)
+#define NANOCTRL_VERSION                   \
+	NANOCTRL_TEXT(SLIME_VERSION_MAJOR) \
 	"." NANOCTRL_TEXT(SLIME_VERSION_MINOR) "." NANOCTRL_TEXT(SLIME_VERSION_PATCH)
 
 /* What one daemon is called and how it answers: two names for one program. */

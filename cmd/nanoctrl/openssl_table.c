@@ -14,7 +14,10 @@ static const struct {
 	size_t place;
 	const char *name;
 } symbols[] = {
-#define SYMBOL(name) {offsetof(struct openssl_table, name), #name}
+#define SYMBOL(name)                                        \
+	{                                                   \
+		offsetof(struct openssl_table, name), #name \
+	}
     SYMBOL(TLS_server_method),
     SYMBOL(TLS_client_method),
     SYMBOL(SSL_CTX_new),

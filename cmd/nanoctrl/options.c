@@ -13,7 +13,12 @@
 #include "log.h"
 #include "sentence.h"
 
-enum { SERVER = OPTIONS_SERVER, START = OPTIONS_START, STATUS = OPTIONS_STATUS, STOP = OPTIONS_STOP };
+enum {
+	SERVER = OPTIONS_SERVER,
+	START = OPTIONS_START,
+	STATUS = OPTIONS_STATUS,
+	STOP = OPTIONS_STOP
+};
 
 enum kind { TEXT, PORT, COUNT, SECONDS, TIME, LEVEL, LISTEN, FLAG };
 
@@ -220,10 +225,9 @@ int options_parse(int argc, char **argv, unsigned int sets, struct options *out)
 	set_defaults(out);
 	for (i = 0; i < N_ROWS; i++) {
 		if (rows[i].sets & sets)
-			table[n++] = (struct option){rows[i].name,
-			                             rows[i].kind == FLAG ? no_argument
-			                                                  : required_argument,
-			                             NULL, i};
+			table[n++] = (struct option){
+			    rows[i].name, rows[i].kind == FLAG ? no_argument : required_argument,
+			    NULL, i};
 	}
 	optind = 0;
 	opterr = 0;
@@ -277,14 +281,16 @@ int options_default_db(char *out, size_t cap, struct slime_error *err)
 	else if (home && *home == '/')
 		n = snprintf(dir, sizeof(dir), "%s/.local/state/nanoctrl", home);
 	else
-		return refuse(err, -EINVAL, "there is no home directory to keep the state in: give "
-		                            "--db FILE");
+		return refuse(err, -EINVAL,
+		              "there is no home directory to keep the state in: give "
+		              "--db FILE");
 	if (n >= (int)sizeof(dir) || (size_t)n + 16 > cap)
 		return refuse(err, -EINVAL, "the path of the state is too long: give --db FILE");
 	rc = make_dirs(dir);
 	if (rc < 0)
-		return refuse(err, rc, "cannot make the directory '%s' for the state: %s; give "
-		                       "--db FILE",
+		return refuse(err, rc,
+		              "cannot make the directory '%s' for the state: %s; give "
+		              "--db FILE",
 		              dir, strerror(-rc));
 	(void)snprintf(out, cap, "%.*s/%s.db", (int)sizeof(dir), dir, nanoctrl.persona->name);
 	return 0;

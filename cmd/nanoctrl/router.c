@@ -89,9 +89,10 @@ static bool matches(const struct route_entry *entry, const struct target *target
 	for (size_t i = 0; i < entry->n_parts; i++) {
 		const char *part = target->part[i];
 
-		if (entry->part[i].is_name ? !*part
-		                           : strncmp(part, entry->part[i].text, entry->part[i].len) != 0 ||
-		                                 part[entry->part[i].len])
+		if (entry->part[i].is_name
+		        ? !*part
+		        : strncmp(part, entry->part[i].text, entry->part[i].len) != 0 ||
+		              part[entry->part[i].len])
 			return false;
 	}
 	return true;
@@ -304,7 +305,8 @@ void call_within(struct call *call, const char *method, const char *target, json
 void router_account(const struct call *call, int status, size_t bytes)
 {
 	/* not const: ours, only seen by the call */
-	struct route_entry *entry = &entries[call->entry ? call->entry - entries : (ptrdiff_t)n_entries];
+	struct route_entry *entry =
+	    &entries[call->entry ? call->entry - entries : (ptrdiff_t)n_entries];
 	int64_t took_ns = now_ns() - call->began_ns;
 	size_t i = 0;
 

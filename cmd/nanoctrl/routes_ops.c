@@ -44,7 +44,7 @@ static void readyz(struct call *call)
 static const char *class_name(enum store_class class)
 {
 	static const char *const names[STORE_CLASSES] = {
-	    [STORE_ENTITY] = "entity", [STORE_AGENT] = "agent", [STORE_REGION] = "region",
+	    [STORE_ENTITY] = "entity", [STORE_AGENT] = "agent",   [STORE_REGION] = "region",
 	    [STORE_SPEC] = "topology", [STORE_STREAM] = "stream", [STORE_INBOX] = "inbox",
 	    [STORE_OBS] = "obs",       [STORE_BOX] = "mailbox",   [STORE_LEASE] = "lease",
 	};
@@ -55,7 +55,8 @@ static const char *class_name(enum store_class class)
 static int write_census(struct text *page, const struct store_res *res)
 {
 	char scope[1100], labels[1200];
-	int rc = metrics_head(page, "records", "gauge", "What the store holds, by class and scope.");
+	int rc =
+	    metrics_head(page, "records", "gauge", "What the store holds, by class and scope.");
 
 	for (size_t i = 0; i < res->n && rc == 0; i++) {
 		const struct store_row *row = &res->row[i];

@@ -52,10 +52,11 @@ static int check_owner(const struct runtime_dir *dir, struct slime_error *err)
 		              "%s_RUNTIME_DIR to one of your own",
 		              dir->path, nanoctrl.persona->env);
 	if (st.st_mode & 0022)
-		return refuse(err, -EACCES,
-		              "others may write to the runtime directory '%s': chmod 0700 it, or set "
-		              "%s_RUNTIME_DIR to another one",
-		              dir->path, nanoctrl.persona->env);
+		return refuse(
+		    err, -EACCES,
+		    "others may write to the runtime directory '%s': chmod 0700 it, or set "
+		    "%s_RUNTIME_DIR to another one",
+		    dir->path, nanoctrl.persona->env);
 	return 0;
 }
 
@@ -111,7 +112,8 @@ static char *read_file(const struct runtime_dir *dir, const char *suffix)
 	int fd;
 
 	file_name(suffix, name, sizeof(name));
-	fd = dir->fd < 0 ? -1 : openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	fd = dir->fd < 0 ? -1
+	                 : openat(dir->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return NULL;
 	text = malloc(FILE_MAX + 1);

@@ -25,7 +25,8 @@
 enum {
 	SWEEP_MS = 500,
 	LINGER_S = 2,
-	DRIP_S = 2, /* when full, a request may take so long before a new connection is worth more */
+	DRIP_S =
+	    2, /* when full, a request may take so long before a new connection is worth more */
 	BACKLOG = 1024
 };
 
@@ -164,7 +165,7 @@ static void turn_away(struct server *server, int fd)
 		log_line(SLIME_LOG_WARN,
 		         "all %zu connections are busy: new ones are turned away (see "
 		         "--connection-limit)",
-		         server->opts.connection_limit);
+		         server->n_conns);
 	}
 }
 
@@ -183,8 +184,8 @@ static void set_up_tcp(int fd, const struct server *server)
 	                 sizeof(unacknowledged_ms));
 }
 
-static void on_accept(struct evconnlistener *listener, evutil_socket_t fd,
-                      struct sockaddr *address, int len, void *arg)
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
+                      int len, void *arg)
 {
 	struct server *server = arg;
 	struct tls_conn *tls = NULL;
@@ -230,9 +231,14 @@ static int add_listener(struct server *server, int fd, const struct sockaddr *ad
                         socklen_t len, const char *where, struct slime_error *err)
 {
 	struct evconnlistener *listener;
+	const char *path = address->sa_family == AF_UNIX
+	                       ? ((const struct sockaddr_un *)(const void *)address)->sun_path
+	                       : NULL;
 	int rc;
 
-	if (bind(fd, address, len) < 0 || listen(fd, BACKLOG) < 0) {
+	/* the owner and group of a socket may connect; nobody can before listen() */
+	if (bind(fd, address, len) < 0 || (path && chmod(path, 0660) < 0) ||
+	    listen(fd, BACKLOG) < 0) {
 		rc = -errno;
 		(void)close(fd);
 		return refuse(err, rc, "cannot listen on %s: %s%s", where, strerror(-rc),
@@ -270,7 +276,6 @@ static int listen_unix(struct server *server, const char *where, struct slime_er
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *path = where + strlen("unix:");
 	size_t i = server->n_listening;
-	mode_t mask;
 	int fd, rc;
 
 	if (!*path || strlen(path) >= sizeof(address.sun_path))
@@ -281,9 +286,7 @@ static int listen_unix(struct server *server, const char *where, struct slime_er
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return refuse(err, -errno, "no unix sockets here: %s", strerror(errno));
-	mask = umask(0117); /* its owner and group may connect */
 	rc = add_listener(server, fd, (const void *)&address, sizeof(address), where, err);
-	(void)umask(mask);
 	if (rc == 0) {
 		memcpy(server->listening[i].path, path, strlen(path) + 1);
 		(void)snprintf(server->listening[i].address, SERVER_ADDRESS, "unix:%s", path);
@@ -296,7 +299,8 @@ static int split_address(char *host, const char **port)
 {
 	char *colon = strrchr(host, ':');
 
-	if (!colon || colon == host || !colon[1] || strspn(colon + 1, "0123456789") < strlen(colon + 1) ||
+	if (!colon || colon == host || !colon[1] ||
+	    strspn(colon + 1, "0123456789") < strlen(colon + 1) ||
 	    strtoul(colon + 1, NULL, 10) > 65535)
 		return -EINVAL;
 	*colon = '\0';
@@ -340,9 +344,9 @@ static int listen_tcp(struct server *server, const char *where, struct slime_err
 		return refuse(err, -EINVAL, "an address to listen on is too long");
 	memcpy(host, where, strlen(where) + 1);
 	if (split_address(host, &port) < 0)
-		return refuse(err, -EINVAL,
-		              "'%s' is no address to listen on: HOST:PORT, [IPV6]:PORT or unix:PATH",
-		              where);
+		return refuse(
+		    err, -EINVAL,
+		    "'%s' is no address to listen on: HOST:PORT, [IPV6]:PORT or unix:PATH", where);
 	rc = getaddrinfo(host, port, &hints, &found);
 	if (rc != 0)
 		return refuse(err, -EINVAL, "cannot listen on %s: %s", where, gai_strerror(rc));

@@ -13,10 +13,10 @@
 struct event_base;
 
 struct server_opts {
-	size_t body_limit;        /* bytes of one request's body */
-	size_t connection_limit;  /* above it the one that is idle longest goes */
-	unsigned int idle_s;      /* between requests */
-	unsigned int request_s;   /* from a request's first byte to its last; a stalled reader */
+	uint64_t body_limit;       /* bytes of one request's body */
+	uint64_t connection_limit; /* above it the one that is idle longest goes */
+	unsigned int idle_s;       /* between requests */
+	unsigned int request_s;    /* from a request's first byte to its last; a stalled reader */
 };
 
 enum { SERVER_MAX_LISTENERS = 8, SERVER_SCRATCH = 64 * 1024, SERVER_ADDRESS = 160 };

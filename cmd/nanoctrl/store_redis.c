@@ -436,6 +436,10 @@ static int open_store(const struct store_opts *opts, struct store **out, struct 
 
 	if (rc)
 		return rc;
+	if (url.tls)
+		return refuse(err, -EOPNOTSUPP,
+		              "Redis over TLS is not part of this version: use redis:// to a "
+		              "tunnel on this host, or unix://");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return refuse(err, -ENOMEM, "no memory for the store");

@@ -154,7 +154,8 @@ ssize_t tls_read(struct tls_conn *conn, void *buf, size_t len)
 {
 	errno = 0;
 	openssl.ERR_clear_error();
-	return result_of(conn, openssl.SSL_read(conn->ssl, buf, len > INT_MAX ? INT_MAX : (int)len));
+	return result_of(conn,
+	                 openssl.SSL_read(conn->ssl, buf, len > INT_MAX ? INT_MAX : (int)len));
 }
 
 ssize_t tls_write(struct tls_conn *conn, const void *buf, size_t len)

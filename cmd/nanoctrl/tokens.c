@@ -120,7 +120,8 @@ static int parse_file(json_t *root, const char *path, struct tokens **out, struc
 	struct tokens *tokens;
 
 	if (n == 0)
-		return refuse(err, -EINVAL, "'%s' has no list \"tokens\" with anything in it", path);
+		return refuse(err, -EINVAL, "'%s' has no list \"tokens\" with anything in it",
+		              path);
 	tokens = calloc(1, sizeof(*tokens) + n * sizeof(tokens->token[0]));
 	if (!tokens)
 		return refuse(err, -ENOMEM, "no memory for the tokens");
@@ -149,10 +150,11 @@ static void warn_of_readers(const char *path, const struct tokens *tokens)
 	for (size_t i = 0; i < tokens->n; i++)
 		plain = plain || tokens->token[i].plain;
 	if (plain && stat(path, &st) == 0 && (st.st_mode & 0007))
-		log_line(SLIME_LOG_WARN,
-		         "everybody on this host can read the tokens in '%s': chmod 0600 it, or keep "
-		         "hashes in it",
-		         path);
+		log_line(
+		    SLIME_LOG_WARN,
+		    "everybody on this host can read the tokens in '%s': chmod 0600 it, or keep "
+		    "hashes in it",
+		    path);
 }
 
 int tokens_load(const char *path, struct tokens **out, struct slime_error *err)
@@ -216,8 +218,8 @@ const struct token *tokens_find(const struct tokens *tokens, const char *authori
 		(void)openssl.SHA256((const unsigned char *)given, strlen(given), hash);
 	for (size_t i = 0; i < tokens->n; i++) {
 		const struct token *token = &tokens->token[i];
-		bool same = token->plain ? same_text(token->plain, given)
-		                         : same_hash(token->hash, hash);
+		bool same =
+		    token->plain ? same_text(token->plain, given) : same_hash(token->hash, hash);
 
 		if (same && !found)
 			found = token;

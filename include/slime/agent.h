@@ -39,6 +39,12 @@ struct slime_agent_opts {
 	const char *ca_file;     /* for https: whom to trust; NULL: the system's */
 	const char
 	    *resource; /* JSON object to publish about this agent in place of what is found */
+	/*
+	 * "host:port" where peers with a ticket of this agent find it (0.0.0.0 and [::]: at
+	 * every address; port 0: one of the system's choice); NULL: nowhere, until a ticket
+	 * of another is taken
+	 */
+	const char *listen;
 };
 
 struct slime_names {
@@ -58,6 +64,26 @@ SLIME_API int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *
 SLIME_API const char *slime_agent_alias(const slime_agent *agent);
 SLIME_API uint64_t slime_agent_incarnation(const slime_agent *agent);
 
+/*
+ * Without a control plane, or past it: a ticket is one line of text that introduces
+ * this agent. Whoever has it may talk to the agent and use its regions' rights as
+ * long as the agent lives: it is a password, and goes over the wire as it is. Free
+ * with slime_text_free(). -EINVAL: the agent does not listen.
+ */
+SLIME_API int slime_agent_ticket(slime_agent *agent, char **out, struct slime_error *err);
+
+/*
+ * Meet the agent of TICKET: from now on both know each other by alias, and all of the
+ * functions below are for that peer as well, from both sides. A peer that restarts has
+ * another ticket; to introduce that one replaces the old. ALIAS (may be NULL) is the
+ * peer's; free with slime_text_free(). -EPROTO: no ticket, or damaged. -EACCES: of
+ * another scope, or of an agent that is no more. -EEXIST: the alias is this agent's
+ * own, or the peer knows another of this agent's alias that is alive. -ENOSPC: the peer
+ * knows too many. -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH: it cannot be reached.
+ */
+SLIME_API int slime_agent_introduce(slime_agent *agent, const char *ticket, char **alias,
+                                    struct slime_error *err);
+
 /* Who else is there, and what a peer publishes. Free with slime_names_free(). -ENOENT: no such
  * peer. */
 SLIME_API int slime_agent_peers(slime_agent *agent, struct slime_names **out,
@@ -65,6 +91,14 @@ SLIME_API int slime_agent_peers(slime_agent *agent, struct slime_names **out,
 SLIME_API int slime_agent_regions(slime_agent *agent, const char *peer, struct slime_names **out,
                                   struct slime_error *err);
 SLIME_API void slime_names_free(struct slime_names *names);
+
+/*
+ * What is known of a peer's region: a JSON object, its owner's note with "name",
+ * "desc" (what slime_ep_import() takes, in base64) and "revision". -ENOENT: there
+ * is none. Free with slime_text_free().
+ */
+SLIME_API int slime_agent_region(slime_agent *agent, const char *peer, const char *name, char **out,
+                                 struct slime_error *err);
 
 /* What a peer (NULL: this agent) tells of itself, a JSON object. Free with slime_text_free(). */
 SLIME_API int slime_agent_resource(slime_agent *agent, const char *peer, char **out,
@@ -85,6 +119,7 @@ SLIME_API int slime_agent_snapshots(slime_agent *agent, char **out, struct slime
 struct slime_named_mr {
 	const char *name;
 	slime_mr *mr;
+	const char *note; /* a JSON object for slime_agent_region(); NULL: none */
 };
 SLIME_API int slime_agent_publish(slime_agent *agent, const struct slime_named_mr *regions,
                                   size_t n, struct slime_error *err);
@@ -113,6 +148,13 @@ SLIME_API int slime_agent_next_event(slime_agent *agent, struct slime_agent_even
 SLIME_API int slime_agent_connect(slime_agent *agent, const char *peer,
                                   const struct slime_ep_opts *ep, slime_link **out,
                                   struct slime_error *err);
+
+/*
+ * The links that there are, also those that peers have begun: the first CAP into
+ * OUT, each a handle of yours as from slime_agent_connect(). Returns how many
+ * there are.
+ */
+SLIME_API size_t slime_agent_links(slime_agent *agent, slime_link **out, size_t cap);
 
 enum slime_link_state {
 	SLIME_LINK_IDLE,
@@ -157,6 +199,12 @@ SLIME_API slime_ep *slime_link_ep(slime_link *link);
  * -ENOTCONN. */
 SLIME_API int slime_link_region(slime_link *link, const char *name, slime_rmr **out,
                                 struct slime_error *err);
+
+/*
+ * Whoever is done with an endpoint that slime_link_ep() gave may say so when the link has
+ * another: EP, if it is not the present one, is freed now and not with the link.
+ */
+SLIME_API void slime_link_drop_ep(slime_link *link, slime_ep *ep);
 
 /* Give the handle back; the last one closes the link on both sides. NULL is fine. */
 SLIME_API void slime_link_close(slime_link *link);

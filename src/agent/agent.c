@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/agent_impl.h"
+#include "agent/listen.h"
 #include "base/error.h"
 #include "base/random.h"
 
@@ -181,6 +182,7 @@ void sl_timer_in(struct event *timer, int64_t us)
 int sl_name_check(const char *what, const char *name, struct slime_error *err)
 {
 	size_t len = name ? strnlen(name, SL_ALIAS_MAX) : 0;
+	json_t *text;
 
 	if (!len)
 		return sl_fail(err, -EINVAL, "%s is empty", what);
@@ -190,6 +192,10 @@ int sl_name_check(const char *what, const char *name, struct slime_error *err)
 		if ((uint8_t)*c < 0x20 || *c == 0x7f)
 			return sl_fail(err, -EINVAL, "%s has a control character in it", what);
 	}
+	text = json_string(name); /* which knows what UTF-8 is */
+	if (!text)
+		return sl_fail(err, -EINVAL, "%s is not UTF-8", what);
+	json_decref(text);
 	return 0;
 }
 
@@ -215,7 +221,9 @@ void sl_agent_ref(slime_agent *agent)
 
 static void agent_free(slime_agent *agent)
 {
-	sl_ctrl_destroy(agent->ctrl);
+	sl_friends_free(agent);
+	while (!LIST_EMPTY(&agent->clients))
+		sl_ctrl_destroy(LIST_FIRST(&agent->clients));
 	if (agent->settled_event)
 		event_free(agent->settled_event);
 	if (agent->wake)
@@ -230,6 +238,7 @@ static void agent_free(slime_agent *agent)
 	free(agent->scope);
 	free(agent->scope_query);
 	free(agent->resource);
+	free(agent->listen);
 	(void)pthread_cond_destroy(&agent->changed);
 	sl_lock_free(&agent->lock);
 	free(agent);
@@ -245,7 +254,8 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
                      struct slime_error *err)
 {
 	struct event_config *config = event_config_new();
-	struct sl_ctrl_opts ctrl = {.url = opts->ctrl_url, .token = opts->token};
+	struct sl_ctrl_opts ctrl = {
+	    .url = opts->ctrl_url, .token = opts->token, .of = &agent->clients};
 	int fd;
 
 	/* microseconds count while a link is connecting */
@@ -270,7 +280,7 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
 	if (!agent->settled_event || event_add(agent->settled_event, NULL))
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
 	ctrl.loop = agent->loop;
-	return sl_ctrl_create(&ctrl, &agent->ctrl, err);
+	return ctrl.url ? sl_ctrl_create(&ctrl, &agent->ctrl, err) : 0;
 }
 
 static char *copy_or(const char *given, const char *fallback)
@@ -289,14 +299,17 @@ static int take_opts(slime_agent *agent, const struct slime_agent_opts *opts,
 	agent->prefix = copy_or(opts->name_prefix, "agent");
 	agent->scope = copy_or(opts->scope, "");
 	agent->resource = opts->resource ? strdup(opts->resource) : NULL;
+	agent->listen = opts->listen ? strdup(opts->listen) : NULL;
 	scope = sl_ctrl_quote(agent->scope ? agent->scope : "");
 	if (!scope || asprintf(&agent->scope_query, "scope=%s", scope) < 0)
 		agent->scope_query = NULL;
 	free(scope);
 	if (!agent->prefix || !agent->scope || !agent->scope_query ||
-	    (opts->alias && !agent->wanted_alias) || (opts->resource && !agent->resource))
+	    (opts->alias && !agent->wanted_alias) || (opts->resource && !agent->resource) ||
+	    (opts->listen && !agent->listen))
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
-	if (sl_hex_random(agent->life, SL_LIFE_LEN - 1))
+	if (sl_hex_random(agent->life, SL_LIFE_LEN - 1) ||
+	    sl_hex_random(agent->secret, SL_TICKET_SECRET - 1))
 		return sl_fail(err, -EIO, "the system gives no random numbers");
 	return 0;
 }
@@ -308,8 +321,6 @@ static int check_opts(slime_ctx *ctx, const struct slime_agent_opts *opts, struc
 	if (!ctx || !opts || opts->size != sizeof(*opts) || opts->flags)
 		return sl_fail(err, -EINVAL,
 		               "no context, no options, or options of another version");
-	if (!opts->ctrl_url)
-		return sl_fail(err, -EINVAL, "no url of a control plane is given");
 	if (opts->ttl_ms && (opts->ttl_ms < 1000 || opts->ttl_ms > 600000))
 		return sl_fail(err, -EINVAL, "a TTL of %u ms is not within 1000 and 600000",
 		               opts->ttl_ms);
@@ -344,6 +355,8 @@ static slime_agent *agent_new(slime_ctx *ctx)
 	TAILQ_INIT(&agent->running);
 	TAILQ_INIT(&agent->links);
 	TAILQ_INIT(&agent->graves);
+	LIST_INIT(&agent->clients);
+	LIST_INIT(&agent->friends);
 	return agent;
 }
 
@@ -395,6 +408,7 @@ static void stop_job(slime_agent *agent, struct sl_job *job)
 	sl_link_stop_all(agent);
 	sl_mailbox_stop(agent);
 	sl_follow_stop(agent);
+	sl_door_close(agent);
 	sl_register_leave(agent, job);
 }
 
@@ -412,6 +426,7 @@ void slime_agent_destroy(slime_agent *agent)
 	(void)pthread_join(agent->thread, NULL);
 	cancel_jobs(agent);
 	sl_register_stop(agent);
+	sl_door_close(agent);
 	bury(agent, 0);
 	sl_presence_free(agent);
 	sl_publish_free(agent);

@@ -25,6 +25,7 @@
 
 #include "agent/flight.h"
 #include "agent/message.h"
+#include "agent/ticket.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "ctrl/ctrl_client.h"
@@ -46,6 +47,21 @@ struct sl_job {
 	TAILQ_ENTRY(sl_job) entry;
 };
 
+/* A peer that a ticket introduced. The loop's. */
+struct sl_friend {
+	slime_agent *agent;
+	char alias[SL_ALIAS_MAX];
+	char life[SL_LIFE_LEN];
+	uint64_t incarnation; /* which of those that we have met */
+	struct sl_ctrl_client *client;
+	json_t *told, *names; /* names of our regions that changed: underway, and then */
+	size_t ntold;         /* in NAMES, if they all had room */
+	struct sl_ctrl_call *telling;
+	struct event *timer;
+	uint32_t failures;
+	LIST_ENTRY(sl_friend) entry;
+};
+
 /* What a rate is made of. */
 struct sl_observed {
 	uint64_t bytes;
@@ -56,6 +72,7 @@ struct sl_observed {
 /* A name of ours and the region behind it. */
 struct sl_published {
 	char *name;
+	char *note; /* NULL: none */
 	slime_mr *mr;
 	LIST_ENTRY(sl_published) entry;
 };
@@ -132,7 +149,8 @@ struct slime_agent {
 	char *wanted_alias, *prefix, *scope, *scope_query, *resource;
 	char life[SL_LIFE_LEN];
 	struct event_base *loop;
-	struct sl_ctrl_client *ctrl; /* NULL: no control plane */
+	struct sl_ctrl_client *ctrl;    /* NULL: no control plane */
+	struct sl_ctrl_clients clients; /* all of them */
 	int wake_fd;
 	struct event *wake;
 	pthread_t thread;
@@ -170,6 +188,15 @@ struct slime_agent {
 	bool follow_changed;
 	/* presence.c */
 	struct sl_presence *presence; /* lock to set, then its own */
+	/* loop: friend.c, listen.c */
+	char secret[SL_TICKET_SECRET]; /* constant: of our tickets */
+	char *listen;                  /* constant; NULL: not before it is needed */
+	struct sl_door *door;
+	LIST_HEAD(, sl_friend) friends;
+	_Atomic unsigned nfriends;
+	uint64_t met;
+	struct event *leave_timer;
+	unsigned leave_tries;
 };
 
 /* agent.c */
@@ -203,7 +230,30 @@ void sl_register_again(slime_agent *agent);
 void sl_register_leave(slime_agent *agent, struct sl_job *job);
 void sl_register_stop(slime_agent *agent);
 
+/* What this agent tells of itself, counted. */
+json_t *sl_agent_resource(slime_agent *agent);
+
+/* friend.c. Who answers for PEER (NULL: for all): his own door, or the control plane, or NULL. */
+struct sl_ctrl_client *sl_ctrl_of(slime_agent *agent, const char *peer);
+/* Why sl_ctrl_call() of that was NULL. */
+int sl_not_asked(slime_agent *agent, const char *peer, struct slime_error *err);
+struct sl_friend *sl_friend_find(slime_agent *agent, const char *alias);
+/* From now on CLIENT, which is stolen, answers for the agent of TICKET. */
+int sl_friend_add(slime_agent *agent, const struct sl_ticket *ticket, struct sl_ctrl_client *client,
+                  struct slime_error *err);
+struct evhttp_connection;
+/* Somebody shows TICKET at our door. -EACCES, -EEXIST, -ENOSPC. */
+int sl_friend_comes(slime_agent *agent, const struct sl_ticket *ticket,
+                    struct evhttp_connection *from, struct slime_error *err);
+void sl_friend_message(slime_agent *agent, const char *from, json_t *in);
+/* Regions of ours that NAMES names are gone or elsewhere. Any thread. */
+void sl_friends_tell(slime_agent *agent, json_t *names);
+/* Let what is being said to them get there, then end JOB. */
+void sl_friends_leave(slime_agent *agent, struct sl_job *job);
+void sl_friends_free(slime_agent *agent);
+
 /* presence.c: slime_agent_next_event() */
+void sl_presence_joined(slime_agent *agent, const char *alias, uint64_t incarnation);
 void sl_presence_free(slime_agent *agent);
 
 /* observe.c: a snapshot for whoever looks on; NULL: no memory. Loop. */
@@ -211,6 +261,8 @@ json_t *sl_observe(slime_agent *agent);
 
 /* publish.c */
 json_t *sl_publish_all(slime_agent *agent);
+/* As the control plane has it; NULL: no such name. */
+json_t *sl_publish_record(slime_agent *agent, const char *name);
 slime_mr *sl_published_find_locked(slime_agent *agent, const char *name);
 void sl_publish_free(slime_agent *agent);
 
@@ -232,6 +284,11 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life,
                        uint64_t incarnation);
 void sl_link_peer_gone(slime_agent *agent, const char *peer);
+/* PEER is somebody whom a ticket introduced, whatever was known of the name before. */
+void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
+                        uint64_t incarnation);
+/* Is there a link to PEER that is up, and not just because nobody looked? */
+bool sl_link_is_alive(slime_agent *agent, const char *peer);
 /* The endpoint of session SERIAL has connected, or will not. */
 void sl_link_settled(slime_agent *agent, uint64_t serial);
 /* The peer's region NAME (NULL: any of its regions) means something else by now. */

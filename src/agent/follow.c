@@ -36,7 +36,8 @@ static void on_event(slime_agent *agent, json_t *event)
 	const char *id = json_string_value(json_object_get(event, "id"));
 	const char *change = json_string_value(json_object_get(event, "change"));
 
-	if (!class || !id || !change)
+	if (!class || !id || !change ||
+	    sl_friend_find(agent, strcmp(class, "region") == 0 && type ? type : id))
 		return;
 	if (strcmp(class, "agent") == 0)
 		on_agent_event(agent, id, change, event);
@@ -112,8 +113,10 @@ static void ask(slime_agent *agent)
 	char *path = NULL;
 
 	agent->follow_changed = false;
-	if (!peers)
+	if (!peers || !agent->ctrl) {
+		free(peers);
 		return;
+	}
 	if (asprintf(&path, "/v1/watch?%s&class=agent,region&after=%llu&wait_ms=%d&of=%s",
 	             agent->scope_query, (unsigned long long)agent->follow_after, WAIT_MS,
 	             peers) < 0)

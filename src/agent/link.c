@@ -142,6 +142,7 @@ static bool renew_session(slime_link *link)
 static void post_call(slime_link *link)
 {
 	struct sl_message msg;
+	struct slime_error err;
 
 	fill_message(link, SL_MSG_CALL, &msg);
 	msg.desc = link->desc;
@@ -151,8 +152,11 @@ static void post_call(slime_link *link)
 	memcpy(msg.transport, link->transport, sizeof(msg.transport));
 	drop_post(link);
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_posted, link);
-	if (!link->post)
+	if (!link->post) {
+		(void)sl_not_asked(link->agent, link->peer, &err);
+		say(link, err.text);
 		retry_later(link);
+	}
 }
 
 /* A new attempt: a new endpoint, and the peer is told. */
@@ -668,6 +672,21 @@ void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, u
 	}
 }
 
+void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
+                        uint64_t incarnation)
+{
+	slime_link *link;
+
+	sl_lock_take(&agent->lock);
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		if (strcmp(link->peer, peer) == 0)
+			link->peer_incarnation = 0; /* the control plane counts otherwise */
+	}
+	sl_lock_drop(&agent->lock);
+	sl_link_peer_seen(agent, peer, life, incarnation);
+}
+
 /* The control plane has lost sight of it. The endpoint knows better whether it lives. */
 void sl_link_peer_gone(slime_agent *agent, const char *peer)
 {
@@ -699,6 +718,19 @@ static bool is_gone(struct sl_session *s)
 	int rc = slime_ep_read(s->ep, NULL, 0, NULL, NULL);
 
 	return rc == -ECONNRESET || rc == -ECANCELED || rc == -ENOTCONN;
+}
+
+bool sl_link_is_alive(slime_agent *agent, const char *peer)
+{
+	slime_link *link;
+
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		if (link->state == SLIME_LINK_UP && strcmp(link->peer, peer) == 0 &&
+		    !is_gone(link->session))
+			return true;
+	}
+	return false;
 }
 
 void sl_link_look(slime_agent *agent)

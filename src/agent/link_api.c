@@ -219,3 +219,53 @@ int slime_link_region(slime_link *link, const char *name, slime_rmr **out, struc
 	sl_session_unref(link->agent, s);
 	return rc;
 }
+
+struct dropped {
+	slime_link *link;
+	slime_ep *ep;
+};
+
+static void start_drop(slime_agent *agent, struct sl_job *job)
+{
+	struct dropped *d = job->arg;
+	struct sl_session *s;
+
+	TAILQ_FOREACH(s, &d->link->old, entry)
+	{
+		if (s->ep != d->ep)
+			continue;
+		TAILQ_REMOVE(&d->link->old, s, entry);
+		sl_session_unref(agent, s);
+		break;
+	}
+	sl_job_done(agent, job, 0, NULL);
+}
+
+void slime_link_drop_ep(slime_link *link, slime_ep *ep)
+{
+	struct dropped d = {link, ep};
+	struct sl_job job = {.start = start_drop, .arg = &d};
+
+	if (link && ep)
+		(void)sl_agent_run(link->agent, &job, NULL);
+}
+
+size_t slime_agent_links(slime_agent *agent, slime_link **out, size_t cap)
+{
+	slime_link *link;
+	size_t n = 0;
+
+	if (!agent || (cap && !out))
+		return 0;
+	sl_lock_take(&agent->lock);
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		if (n < cap) {
+			link->users++;
+			out[n] = link;
+		}
+		n++;
+	}
+	sl_lock_drop(&agent->lock);
+	return n;
+}

@@ -21,7 +21,7 @@ static void take(slime_agent *agent, json_t *entry)
 	if (position > 0 && (uint64_t)position > agent->mail_after)
 		agent->mail_after = (uint64_t)position;
 	/* what is none of ours, somebody else's program may have meant well with: passed over */
-	if (from && incarnation > 0 &&
+	if (from && incarnation > 0 && !sl_friend_find(agent, from) &&
 	    sl_message_read(json_object_get(entry, "message"), &msg, NULL) == 0)
 		sl_link_message(agent, from, (uint64_t)incarnation, &msg);
 }
@@ -109,7 +109,7 @@ struct sl_ctrl_call *sl_mailbox_post(slime_agent *agent, const char *peer,
 	                 (json_int_t)atomic_load(&agent->incarnation), "messages", message);
 	json_decref(message);
 	if (path && body)
-		call = sl_ctrl_call(agent->ctrl, "POST", path, json_incref(body),
+		call = sl_ctrl_call(sl_ctrl_of(agent, peer), "POST", path, json_incref(body),
 		                    (int)agent->timeout_ms, done, arg);
 	json_decref(body);
 	free(path);

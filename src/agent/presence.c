@@ -54,7 +54,8 @@ static void on_event(struct sl_presence *p, json_t *in)
 	json_t *value = json_object_get(in, "value");
 	struct slime_agent_event event = {0};
 
-	if (!change || !id || strlen(id) >= sizeof(event.alias) || strcmp(id, p->agent->alias) == 0)
+	if (!change || !id || strlen(id) >= sizeof(event.alias) ||
+	    strcmp(id, p->agent->alias) == 0 || sl_friend_find(p->agent, id))
 		return;
 	event.change = strcmp(change, "put") == 0 ? SLIME_AGENT_JOINED : SLIME_AGENT_LEFT;
 	event.incarnation = (uint64_t)json_integer_value(json_object_get(value, "incarnation"));
@@ -87,10 +88,21 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 	ask(p);
 }
 
+void sl_presence_joined(slime_agent *agent, const char *alias, uint64_t incarnation)
+{
+	struct slime_agent_event event = {.change = SLIME_AGENT_JOINED, .incarnation = incarnation};
+
+	(void)snprintf(event.alias, sizeof(event.alias), "%s", alias);
+	if (agent->presence)
+		put(agent->presence, &event);
+}
+
 static void ask(struct sl_presence *p)
 {
 	char *path = NULL;
 
+	if (!p->agent->ctrl)
+		return;
 	if (asprintf(&path, "/v1/watch?%s&class=agent&after=%llu&wait_ms=%d", p->agent->scope_query,
 	             (unsigned long long)p->after, WAIT_MS) < 0)
 		path = NULL;

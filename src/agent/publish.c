@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* agent/publish.c - names for regions of ours, here and at the control plane. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,55 +15,72 @@ struct batch {
 	json_t *put, *gone;
 };
 
-slime_mr *sl_published_find_locked(slime_agent *agent, const char *name)
+static struct sl_published *find_locked(slime_agent *agent, const char *name)
 {
 	struct sl_published *p;
 
 	LIST_FOREACH(p, &agent->published[sl_bucket_of(name)], entry)
 	{
 		if (strcmp(p->name, name) == 0)
-			return p->mr;
+			return p;
 	}
 	return NULL;
+}
+
+slime_mr *sl_published_find_locked(slime_agent *agent, const char *name)
+{
+	struct sl_published *p = find_locked(agent, name);
+
+	return p ? p->mr : NULL;
 }
 
 static void published_free(struct sl_published *p)
 {
 	LIST_REMOVE(p, entry);
+	free(p->note);
 	free(p->name);
 	free(p);
 }
 
-static void forget_locked(slime_agent *agent, const char *name)
+/* Was it there? */
+static bool forget_locked(slime_agent *agent, const char *name)
 {
-	struct sl_published *p;
+	struct sl_published *p = find_locked(agent, name);
 
-	LIST_FOREACH(p, &agent->published[sl_bucket_of(name)], entry)
-	{
-		if (strcmp(p->name, name) == 0) {
-			published_free(p);
-			return;
-		}
-	}
+	if (p)
+		published_free(p);
+	return p != NULL;
 }
 
-static int remember_locked(slime_agent *agent, const char *name, slime_mr *mr)
+static int remember_locked(slime_agent *agent, const struct slime_named_mr *named)
 {
 	struct sl_published *p = calloc(1, sizeof(*p));
 
-	if (p)
-		p->name = strdup(name);
-	if (!p || !p->name) {
-		free(p);
+	if (!p)
 		return -ENOMEM;
-	}
-	p->mr = mr;
-	LIST_INSERT_HEAD(&agent->published[sl_bucket_of(name)], p, entry);
-	return 0;
+	p->mr = named->mr;
+	p->name = strdup(named->name);
+	p->note = named->note ? strdup(named->note) : NULL;
+	LIST_INSERT_HEAD(&agent->published[sl_bucket_of(named->name)], p, entry);
+	if (p->name && (p->note || !named->note))
+		return 0;
+	published_free(p);
+	return -ENOMEM;
+}
+
+/* OBJECT and what NOTE says besides. */
+static int add_note(json_t *object, const char *note, struct slime_error *err)
+{
+	json_t *more = json_loads(note, 0, NULL);
+	int rc = json_is_object(more) ? json_object_update_missing(object, more) : -1;
+
+	json_decref(more);
+	return rc ? sl_fail(err, -EINVAL, "the note of a region is no JSON object: '%.60s'", note)
+	          : 0;
 }
 
 /* The record of MR as NAME in this life of the agent; NULL and a sentence. */
-static json_t *record_of(const slime_agent *agent, const char *name, slime_mr *mr,
+static json_t *record_of(const slime_agent *agent, const char *name, slime_mr *mr, const char *note,
                          struct slime_error *err)
 {
 	struct slime_desc desc;
@@ -77,6 +95,10 @@ static json_t *record_of(const slime_agent *agent, const char *name, slime_mr *m
 	free(text);
 	if (!record)
 		(void)sl_fail(err, -ENOMEM, "no memory to publish '%.100s'", name);
+	if (record && note && add_note(record, note, err)) {
+		json_decref(record);
+		return NULL;
+	}
 	return record;
 }
 
@@ -89,10 +111,23 @@ json_t *sl_publish_all(slime_agent *agent)
 
 		sl_lock_take(&agent->lock);
 		LIST_FOREACH(p, &agent->published[b], entry)
-		(void)json_array_append_new(list, record_of(agent, p->name, p->mr, NULL));
+		(void)json_array_append_new(list, record_of(agent, p->name, p->mr, p->note, NULL));
 		sl_lock_drop(&agent->lock);
 	}
 	return list;
+}
+
+json_t *sl_publish_record(slime_agent *agent, const char *name)
+{
+	json_t *record = NULL;
+	struct sl_published *p;
+
+	sl_lock_take(&agent->lock); /* until it is withdrawn its region may be looked at */
+	p = find_locked(agent, name);
+	if (p)
+		record = record_of(agent, name, p->mr, p->note, NULL);
+	sl_lock_drop(&agent->lock);
+	return record;
 }
 
 static void on_done(void *arg, const struct sl_ctrl_reply *reply)
@@ -125,8 +160,10 @@ static void start(slime_agent *agent, struct sl_job *job)
 static int tell(slime_agent *agent, struct batch *b, struct slime_error *err)
 {
 	struct sl_job job = {.start = start, .arg = b};
-	int rc = b->put && b->gone ? sl_agent_run(agent, &job, err)
-	                           : sl_fail(err, -ENOMEM, "no memory to publish");
+	int rc = b->put && b->gone ? 0 : sl_fail(err, -ENOMEM, "no memory to publish");
+
+	if (!rc && agent->ctrl)
+		rc = sl_agent_run(agent, &job, err);
 
 	json_decref(b->put);
 	json_decref(b->gone);
@@ -145,6 +182,7 @@ int slime_agent_publish(slime_agent *agent, const struct slime_named_mr *regions
                         struct slime_error *err)
 {
 	struct batch b = {json_array(), json_array()};
+	json_t *moved;
 	int rc = agent && (regions || !n) ? check_count(n, err)
 	                                  : sl_fail(err, -EINVAL, "no agent or no regions given");
 
@@ -156,7 +194,8 @@ int slime_agent_publish(slime_agent *agent, const struct slime_named_mr *regions
 			rc = sl_fail(err, -EINVAL, "no region is given for '%.100s'",
 			             regions[i].name);
 		if (!rc)
-			record = record_of(agent, regions[i].name, regions[i].mr, err);
+			record =
+			    record_of(agent, regions[i].name, regions[i].mr, regions[i].note, err);
 		if (!rc && (!record || json_array_append_new(b.put, record)))
 			rc = err && err->code < 0 ? err->code : -ENOMEM;
 	}
@@ -168,12 +207,16 @@ int slime_agent_publish(slime_agent *agent, const struct slime_named_mr *regions
 	rc = tell(agent, &b, err);
 	if (rc)
 		return rc;
+	moved = json_array();
 	sl_lock_take(&agent->lock);
 	for (size_t i = 0; i < n && !rc; i++) {
-		forget_locked(agent, regions[i].name);
-		rc = remember_locked(agent, regions[i].name, regions[i].mr);
+		if (forget_locked(agent, regions[i].name))
+			(void)json_array_append_new(moved, json_string(regions[i].name));
+		rc = remember_locked(agent, &regions[i]);
 	}
 	sl_lock_drop(&agent->lock);
+	sl_friends_tell(agent, moved);
+	json_decref(moved);
 	return rc ? sl_fail(err, rc, "no memory to publish") : 0;
 }
 
@@ -181,6 +224,7 @@ int slime_agent_withdraw(slime_agent *agent, const char *const *names, size_t n,
                          struct slime_error *err)
 {
 	struct batch b = {json_array(), json_array()};
+	json_t *moved;
 	int rc = agent && (names || !n) ? check_count(n, err)
 	                                : sl_fail(err, -EINVAL, "no agent or no names given");
 
@@ -202,14 +246,17 @@ int slime_agent_withdraw(slime_agent *agent, const char *const *names, size_t n,
 		json_decref(b.gone);
 		return rc;
 	}
+	moved = json_incref(b.gone);
 	rc = tell(agent, &b, err);
-	if (rc)
-		return rc;
-	sl_lock_take(&agent->lock);
-	for (size_t i = 0; i < n; i++)
-		forget_locked(agent, names[i]);
-	sl_lock_drop(&agent->lock);
-	return 0;
+	if (!rc) {
+		sl_lock_take(&agent->lock);
+		for (size_t i = 0; i < n; i++)
+			(void)forget_locked(agent, names[i]);
+		sl_lock_drop(&agent->lock);
+		sl_friends_tell(agent, moved);
+	}
+	json_decref(moved);
+	return rc;
 }
 
 void sl_publish_free(slime_agent *agent)

@@ -9,10 +9,12 @@
  * again and again; links that are up do not notice.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/agent_impl.h"
+#include "agent/listen.h"
 #include "base/error.h"
 
 enum { FIRST_RENEW_MS = 300 }; /* within the third of any TTL */
@@ -117,7 +119,7 @@ static void on_registered(void *arg, const struct sl_ctrl_reply *reply)
 		sl_timer_in(agent->renew_timer, 1000 * sl_backoff_ms(agent->renew_failures++));
 }
 
-static json_t *resource_of(slime_agent *agent)
+json_t *sl_agent_resource(slime_agent *agent)
 {
 	json_t *given = agent->resource ? json_loads(agent->resource, 0, NULL) : NULL;
 
@@ -131,7 +133,7 @@ static void ask(slime_agent *agent)
 	json_t *body =
 	    json_pack("{ss*, ss, si, so, so, sI}", "alias", alias, "name_prefix", agent->prefix,
 	              "ttl_ms", (int)agent->ttl_ms, "process", sl_identity_process(agent->life),
-	              "resource", resource_of(agent), "replace", (json_int_t)agent->replace);
+	              "resource", sl_agent_resource(agent), "replace", (json_int_t)agent->replace);
 	struct slime_error err;
 
 	if (body && !agent->replace)
@@ -193,10 +195,34 @@ static void on_renew_timer(evutil_socket_t fd, short what, void *arg)
 		sl_timer_in(agent->renew_timer, 1000 * sl_backoff_ms(agent->renew_failures++));
 }
 
+/* Without a control plane a name is what the user says. */
+static int name_ourselves(slime_agent *agent, struct slime_error *err)
+{
+	char number[9] = "";
+	int n;
+
+	if (!agent->wanted_alias && sl_hex_random(number, sizeof(number) - 1))
+		return sl_fail(err, -EIO, "the system gives no random numbers");
+	n = agent->wanted_alias
+	        ? snprintf(agent->alias, sizeof(agent->alias), "%s", agent->wanted_alias)
+	        : snprintf(agent->alias, sizeof(agent->alias), "%s-%s", agent->prefix, number);
+	if (n < 0 || (size_t)n >= sizeof(agent->alias))
+		return sl_fail(err, -EINVAL, "the prefix of the name is too long");
+	atomic_store(&agent->incarnation, 1);
+	return 0;
+}
+
 void sl_register_start(slime_agent *agent, struct sl_job *job)
 {
 	struct slime_error err;
+	int rc = agent->listen ? sl_door_open(agent, agent->listen, &err) : 0;
 
+	if (!rc && !agent->ctrl)
+		rc = name_ourselves(agent, &err);
+	if (rc || !agent->ctrl) {
+		sl_job_done(agent, job, rc, &err);
+		return;
+	}
 	agent->renew_timer = event_new(agent->loop, -1, 0, on_renew_timer, agent);
 	if (!agent->renew_timer) {
 		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory for an agent"), &err);
@@ -219,7 +245,7 @@ static void on_left(void *arg, const struct sl_ctrl_reply *reply)
 
 	(void)reply; /* nobody there, or forgotten already: as good */
 	agent->renew_call = NULL;
-	sl_job_done(agent, job, 0, NULL);
+	sl_friends_leave(agent, job);
 }
 
 void sl_register_leave(slime_agent *agent, struct sl_job *job)
@@ -233,14 +259,14 @@ void sl_register_leave(slime_agent *agent, struct sl_job *job)
 	if (agent->renew_timer)
 		(void)event_del(agent->renew_timer);
 	(void)snprintf(query, sizeof(query), "&incarnation=%llu", (unsigned long long)incarnation);
-	path = incarnation ? sl_agent_path(agent, agent->alias, NULL, query) : NULL;
+	path = incarnation && agent->ctrl ? sl_agent_path(agent, agent->alias, NULL, query) : NULL;
 	job->state = agent;
 	if (path)
 		agent->renew_call = sl_ctrl_call(agent->ctrl, "DELETE", path, NULL,
 		                                 (int)agent->timeout_ms, on_left, job);
 	free(path);
 	if (!agent->renew_call)
-		sl_job_done(agent, job, 0, NULL);
+		sl_friends_leave(agent, job);
 }
 
 void sl_register_stop(slime_agent *agent)

@@ -146,13 +146,13 @@ static void start_resolve(slime_agent *agent, struct sl_job *job)
 	if (tail)
 		path = sl_agent_path(agent, r->peer, tail, NULL);
 	if (path)
-		call = sl_ctrl_call(agent->ctrl, "GET", path, NULL, (int)agent->timeout_ms,
-		                    on_region, job);
+		call = sl_ctrl_call(sl_ctrl_of(agent, r->peer), "GET", path, NULL,
+		                    (int)agent->timeout_ms, on_region, job);
 	free(path);
 	free(tail);
 	free(quoted);
 	if (!call)
-		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory for a question"), &err);
+		sl_job_done(agent, job, sl_not_asked(agent, r->peer, &err), &err);
 }
 
 /* Put RMR under NAME, unless another thread was faster. */

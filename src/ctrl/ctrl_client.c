@@ -6,7 +6,6 @@
 #include <event2/http.h>
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +46,9 @@ struct sl_ctrl_client {
 	char *header_host;
 	uint16_t port;
 	char *authorization; /* NULL: none */
+	const char *who;
+	bool listed, ending;
+	LIST_ENTRY(sl_ctrl_client) entry;
 	unsigned nconns;
 	LIST_HEAD(, conn) conns;
 	TAILQ_HEAD(, sl_ctrl_call) queue;
@@ -81,7 +83,7 @@ static void fail(struct sl_ctrl_call *call, int code, const char *why)
 	struct sl_ctrl_reply reply = {0};
 
 	reply.status =
-	    sl_fail(&reply.err, code, "the control plane at %s %s", client->header_host, why);
+	    sl_fail(&reply.err, code, "%s at %s %s", client->who, client->header_host, why);
 	finish(call, &reply);
 }
 
@@ -125,13 +127,12 @@ static void answer(struct sl_ctrl_call *call, struct evhttp_request *req)
 		if (said)
 			(void)sl_fail(&reply.err, reply.status, "%s", said);
 		else
-			(void)sl_fail(&reply.err, reply.status,
-			              "the control plane at %s answered %d to %s",
-			              call->client->header_host, reply.http, call->path);
+			(void)sl_fail(&reply.err, reply.status, "%s at %s answered %d to %s",
+			              call->client->who, call->client->header_host, reply.http,
+			              call->path);
 	} else if (!json_is_object(reply.body) && !json_is_array(reply.body)) {
-		reply.status =
-		    sl_fail(&reply.err, -EPROTO, "what answers at %s is no control plane: no JSON",
-		            call->client->header_host);
+		reply.status = sl_fail(&reply.err, -EPROTO, "what answers at %s is not %s: no JSON",
+		                       call->client->header_host, call->client->who);
 	}
 	if (call->done)
 		call->done(call->arg, &reply);
@@ -275,6 +276,28 @@ static bool all_busy(const struct sl_ctrl_client *client)
 	return client->nconns >= CONNS_MAX;
 }
 
+/* End every call. What their DONE asks next is ended as well. */
+static void end_all(struct sl_ctrl_client *client)
+{
+	struct sl_ctrl_call *call;
+	struct conn *c;
+
+	for (;;) {
+		call = TAILQ_FIRST(&client->queue);
+		if (call)
+			TAILQ_REMOVE(&client->queue, call, entry);
+		c = call ? NULL : LIST_FIRST(&client->conns);
+		if (c) {
+			call = c->call;
+			conn_free(c);
+		} else if (!call) {
+			return;
+		}
+		if (call)
+			fail(call, -ECANCELED, "is not asked any more");
+	}
+}
+
 static void on_pump(evutil_socket_t fd, short what, void *arg)
 {
 	struct sl_ctrl_client *client = arg;
@@ -282,6 +305,11 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (client->ending) {
+		end_all(client);
+		sl_ctrl_destroy(client);
+		return;
+	}
 	while ((call = TAILQ_FIRST(&client->queue)) && !all_busy(client)) {
 		TAILQ_REMOVE(&client->queue, call, entry);
 		if (start(call))
@@ -302,7 +330,7 @@ struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *met
                                   const char *path, json_t *body, int timeout_ms,
                                   sl_ctrl_done *done, void *arg)
 {
-	struct sl_ctrl_call *call = calloc(1, sizeof(*call));
+	struct sl_ctrl_call *call = client ? calloc(1, sizeof(*call)) : NULL;
 
 	if (!call) {
 		json_decref(body);
@@ -390,6 +418,11 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 	if (!client)
 		return sl_fail(err, -ENOMEM, "no memory for a client");
 	client->loop = opts->loop;
+	client->who = opts->who ? opts->who : "the control plane";
+	if (opts->of) {
+		LIST_INSERT_HEAD(opts->of, client, entry);
+		client->listed = true;
+	}
 	LIST_INIT(&client->conns);
 	TAILQ_INIT(&client->queue);
 	rc = parse_url(client, opts->url, err);
@@ -415,6 +448,8 @@ void sl_ctrl_destroy(struct sl_ctrl_client *client)
 
 	if (!client)
 		return;
+	if (client->listed)
+		LIST_REMOVE(client, entry);
 	while ((call = TAILQ_FIRST(&client->queue))) {
 		TAILQ_REMOVE(&client->queue, call, entry);
 		call_free(call);
@@ -430,6 +465,24 @@ void sl_ctrl_destroy(struct sl_ctrl_client *client)
 	free(client->header_host);
 	free(client->authorization);
 	free(client);
+}
+
+void sl_ctrl_end(struct sl_ctrl_client *client)
+{
+	client->ending = true;
+	event_active(client->pump, EV_TIMEOUT, 1);
+}
+
+bool sl_ctrl_is_idle(const struct sl_ctrl_client *client)
+{
+	const struct conn *c;
+
+	LIST_FOREACH(c, &client->conns, entry)
+	{
+		if (c->call)
+			return false;
+	}
+	return TAILQ_EMPTY(&client->queue);
 }
 
 char *sl_ctrl_quote(const char *name)

@@ -14,22 +14,27 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <stdbool.h>
+#include <sys/queue.h>
 
 #include <slime/base.h>
 
 struct sl_ctrl_client;
 struct sl_ctrl_call;
+LIST_HEAD(sl_ctrl_clients, sl_ctrl_client);
 
 struct sl_ctrl_opts {
 	struct event_base *loop;
-	const char *url;   /* "http://host:port", "host:port" */
-	const char *token; /* NULL: none */
+	const char *url;            /* "http://host:port", "host:port" */
+	const char *token;          /* NULL: none */
+	const char *who;            /* in sentences, a constant; NULL: "the control plane" */
+	struct sl_ctrl_clients *of; /* listed there until it is destroyed; NULL: nowhere */
 };
 
 /*
  * How a call ended. STATUS 0: BODY is what the server answered, a JSON object.
  * Negative: ERR is the sentence; BODY the server's error object, or NULL.
- * -ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, -EPROTO (not JSON, or too long), or what
+ * -ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, -EPROTO (not JSON, or too long), -ECANCELED, or what
  * the server said: -ENOENT, -EEXIST, -ESTALE, -EACCES, -EINVAL, -ENOSPC, -EDQUOT, -EAGAIN, -EIO.
  */
 struct sl_ctrl_reply {
@@ -45,12 +50,20 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
                    struct slime_error *err);
 /* Ends every call without its DONE. NULL is fine. */
 void sl_ctrl_destroy(struct sl_ctrl_client *client);
+/*
+ * Let the loop end every call with -ECANCELED, and then destroy it. From anywhere,
+ * also from a DONE of its own; CLIENT is not to be used any more, a call may still be
+ * dropped. If the loop does not come to it, whoever has the list of clients destroys it.
+ */
+void sl_ctrl_end(struct sl_ctrl_client *client);
+/* Is nothing asked that was not answered? */
+bool sl_ctrl_is_idle(const struct sl_ctrl_client *client);
 
 /*
  * Ask METHOD ("GET", "POST", "PUT", "DELETE") of PATH, which has its query in it
  * and is copied. BODY is stolen, NULL for none. DONE comes once, from the loop,
  * never from within, unless the call is dropped before. Past TIMEOUT_MS it is
- * -ETIMEDOUT. Returns NULL when there is no memory, and DONE is not called.
+ * -ETIMEDOUT. Returns NULL when there is no memory, or CLIENT is NULL, and DONE is not called.
  */
 struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *method,
                                   const char *path, json_t *body, int timeout_ms,

@@ -118,7 +118,7 @@ static int make_cands(slime_ep *ep, const struct slime_ep_opts *opts, struct sli
 			continue;
 		}
 		if (forced || rc == -ENOMEM)
-			return sl_fail(err, rc, "%s", why.text);
+			return sl_fail(err, rc, "transport '%s': %s", tr->name, why.text);
 		ep->cand[ep->ncands] = (struct sl_cand){0};
 		sl_ep_refuse(ep, tr->name, why.text);
 	}

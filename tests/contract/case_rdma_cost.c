@@ -40,6 +40,11 @@ static void one_endpoint_is_three_queue_pairs_and_256_kib_at_most(void)
 	pair_connect(&q);
 	after = used();
 	CHECK(after.qps <= alone.qps + 2 * 3);
+	(void)fprintf(stderr,
+	              "one endpoint: %llu queue pairs, %llu bytes registered, %llu of queues\n",
+	              (unsigned long long)(after.qps - alone.qps) / 2,
+	              (unsigned long long)(after.mr_bytes - before.mr_bytes) / 2,
+	              (unsigned long long)(after.queue_bytes - before.queue_bytes) / 2);
 	/* the memory of this test's own regions is not the endpoint's */
 	CHECK((after.mr_bytes - before.mr_bytes) / 2 <= 256 * KIB);
 	CHECK((after.mr_bytes + after.queue_bytes - before.mr_bytes - before.queue_bytes) / 2 <=

@@ -9,9 +9,8 @@
 
 enum { BURST = 16, PIECE = 5000 };
 
-static const struct pair_opts patient = {.peer_timeout_ms = 1000};
-static const struct pair_opts two_rails = {
-    .lanes = 4, .device = "fake0,fake1", .peer_timeout_ms = 1000, .len = 8 * MIB};
+static const struct pair_opts brief = {.peer_timeout_ms = 1000};
+static const struct pair_opts two_rails = {.lanes = 4, .device = "fake0,fake1", .len = 8 * MIB};
 
 /* Writes with an immediate each, A to B; all must end, and none twice. */
 struct burst {
@@ -60,7 +59,7 @@ static void burst_arrives(struct pair *p, struct burst *b)
 static void a_call_that_fails(const char *call, int error)
 {
 	for (unsigned n = 1; n <= 12; n++) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		struct burst b;
 
 		fake_verbs_fail_call(call, n, error);
@@ -86,7 +85,7 @@ static void a_receive_that_cannot_be_posted_is_not_lost(void)
 static void work_that_fails(enum ibv_wc_status status, bool carried_out)
 {
 	for (unsigned n = 1; n <= 20; n += 3) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		struct burst b;
 
 		fake_verbs_fail_work(0, 0, n, status, carried_out);
@@ -114,7 +113,7 @@ static void a_lost_answer_brings_no_immediate_twice(void)
 static void a_lost_answer_brings_no_message_twice(void)
 {
 	for (unsigned n = 1; n <= 24; n++) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		slime_op *sends[BURST], *recvs[BURST];
 
 		fill(p->a.mem, (size_t)BURST * PIECE, 7);
@@ -137,7 +136,7 @@ static void a_lost_answer_brings_no_message_twice(void)
 static void a_completion_that_comes_twice_counts_once(void)
 {
 	for (unsigned n = 1; n <= 30; n += 3) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		struct burst b;
 
 		fake_verbs_duplicate_cqe(0, 0, n);
@@ -174,7 +173,7 @@ static void finish_everything(struct pair *p, slime_op **ops, size_t n)
 
 static void an_overrun_queue_ends_everything_in_flight(void)
 {
-	struct pair *p = rig_begin(NULL, &patient);
+	struct pair *p = rig_begin(NULL, &brief);
 	struct fake_qp_info qps[8];
 	slime_op *ops[8];
 	size_t n;
@@ -191,7 +190,7 @@ static void an_overrun_queue_ends_everything_in_flight(void)
 static void a_queue_pair_that_dies_is_made_anew(void)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		struct fake_qp_info qps[8];
 		struct burst b;
 
@@ -223,7 +222,7 @@ static void a_port_that_comes_back_in_time_is_not_noticed(void)
 
 static void a_port_that_stays_down_ends_everything(void)
 {
-	struct pair *p = rig_begin(NULL, &patient);
+	struct pair *p = rig_begin(NULL, &brief);
 	slime_op *ops[8];
 	size_t n;
 
@@ -259,7 +258,7 @@ static void a_wire_that_is_cut_and_healed_in_time_is_not_noticed(void)
 
 static void a_removed_device_ends_everything_and_everything_can_go(void)
 {
-	struct pair *p = rig_begin(NULL, &patient);
+	struct pair *p = rig_begin(NULL, &brief);
 	slime_op *ops[8];
 	size_t n;
 
@@ -277,7 +276,7 @@ static void a_removed_device_ends_everything_and_everything_can_go(void)
 static void what_is_destroyed_in_flight_is_not_touched_again(void)
 {
 	for (int i = 0; i < 20; i++) {
-		struct pair *p = rig_begin(NULL, &patient);
+		struct pair *p = rig_begin(NULL, NULL);
 		slime_op *ops[8];
 		size_t n;
 

@@ -263,6 +263,7 @@ static void a_place_without_redis_is_refused_by_name(void)
 	only_on_redis();
 	CHECK(rig_try("redis://127.0.0.1:1/0", &r) < 0);
 	CHECK(strstr(test_err.text, "127.0.0.1:1") != NULL);
+	CHECK(rig_try("rediss://127.0.0.1/", &r) == -EOPNOTSUPP); /* never in the clear instead */
 	CHECK(rig_try("http://127.0.0.1/", &r) == -EINVAL);
 	CHECK(rig_try("redis://", &r) == -EINVAL);
 	CHECK(now_ns() - began < 10000 * NS_PER_MS);

@@ -7,18 +7,20 @@
 #if FAKES_WITH_RDMA
 #include "fakes/fake_verbs.h"
 
-static void install_verbs(bool synchronous)
+static bool install_verbs(bool synchronous)
 {
 	static struct fake_verbs_config config;
 
 	fake_verbs_config_init(&config);
 	config.synchronous = synchronous;
 	fake_verbs_install(&config);
+	return true;
 }
 #else
-static void install_verbs(bool synchronous)
+static bool install_verbs(bool synchronous)
 {
 	(void)synchronous;
+	return false;
 }
 #endif
 
@@ -27,10 +29,9 @@ static bool is_faked(const char *transport)
 	return transport && !strcmp(transport, "rdma") && !getenv("DLSLIME_REAL_VERBS");
 }
 
-void fakes_install(const char *transport, bool synchronous)
+bool fakes_install(const char *transport, bool synchronous)
 {
-	if (is_faked(transport))
-		install_verbs(synchronous);
+	return !is_faked(transport) || install_verbs(synchronous);
 }
 
 const char *fakes_confine(const char *transport)

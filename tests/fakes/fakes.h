@@ -10,9 +10,10 @@
 
 /*
  * Let TRANSPORT find devices, if it needs some and DLSLIME_REAL_VERBS is not set.
- * SYNCHRONOUS: all is done in the thread that calls, the same each time.
+ * SYNCHRONOUS: all is done in the thread that calls, the same each time. False: this
+ * build is without TRANSPORT.
  */
-void fakes_install(const char *transport, bool synchronous);
+bool fakes_install(const char *transport, bool synchronous);
 
 /* Why endpoints over TRANSPORT (NULL: any) cannot be in two processes; NULL: they can. */
 const char *fakes_confine(const char *transport);

@@ -348,7 +348,7 @@ static void answer(char **w, unsigned n)
 		fill(a, strtoull(w[2], NULL, 10));
 		tell(0);
 	} else if (is(w, n, "publish", 3)) {
-		struct slime_named_mr named = {w[2], a->mr};
+		struct slime_named_mr named = {.name = w[2], .mr = a->mr};
 
 		tell(slime_agent_publish(a->agent, &named, 1, &err));
 	} else if (is(w, n, "withdraw", 3)) {

@@ -183,7 +183,8 @@ static void tcp_keeps_its_budget(void **state)
 static void rdma_keeps_its_budget(void **state)
 {
 	(void)state;
-	fakes_install("rdma", true);
+	if (!fakes_install("rdma", true))
+		skip(); /* a build without it */
 	keeps_its_budget("rdma");
 }
 

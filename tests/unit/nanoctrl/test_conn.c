@@ -282,7 +282,7 @@ static void a_request_within_a_request_is_routed_as_one_from_outside(void **stat
 		const char *target, *answer;
 	} cases[] = {
 	    {"/v1/echo", "{\"status\":200,\"body\":{\"a\":1}}"},
-	    {"/nowhere", "{\"status\":404}"},
+	    {"/nowhere", "{\"status\":404,\"body\":null}"},
 	    {"/v1/a/x/b", "{\"status\":405,\"body\":{\"status\":\"error\",\"code\":\"EINVAL\""},
 	    {"/%25zz", "{\"status\":400"},
 	};

@@ -28,8 +28,8 @@ static void a_time_on_a_bound_is_within_it(void **state)
 	assert_int_equal(h.bucket[1], 1);
 	assert_int_equal(h.bucket[HISTOGRAM_BUCKETS], 1);
 	assert_int_equal(h.n, 4);
-	assert_int_equal(h.sum_ns, 2 * histogram_bound_ns(0) + 2 +
-	                               histogram_bound_ns(HISTOGRAM_BUCKETS - 1));
+	assert_int_equal(h.sum_ns,
+	                 2 * histogram_bound_ns(0) + 2 + histogram_bound_ns(HISTOGRAM_BUCKETS - 1));
 }
 
 int main(void)

@@ -71,7 +71,7 @@ static void a_query_is_decoded_and_the_first_of_a_name_counts(void **state)
 static void what_cannot_be_decoded_is_refused(void **state)
 {
 	static const char *const wrong[] = {
-	    "/%",     "/%4",          "/%zz",     "/%00",         "/a?b=%0", "/%80",
+	    "/%",      "/%4",        "/%zz",          "/%00",    "/a?b=%0", "/%80",
 	    "/%c0%80", "/%ed%a0%80", "/%f4%90%80%80", "/%e2%82", "/\xff",   "/a?\xc3=1",
 	};
 

@@ -42,9 +42,15 @@ static struct tokens *load_one(const char *rest)
 static void only_the_very_token_is_found(void **state)
 {
 	static const char *const wrong[] = {
-	    "Bearer 0123456789abcdeF",  "Bearer 0123456789abcde", "Bearer 0123456789abcdef0",
-	    "Bearer 0123456789abcdef ", "Basic 0123456789abcdef", "0123456789abcdef",
-	    "Bearer ",                  "Bearer",                 "",
+	    "Bearer 0123456789abcdeF",
+	    "Bearer 0123456789abcde",
+	    "Bearer 0123456789abcdef0",
+	    "Bearer 0123456789abcdef ",
+	    "Basic 0123456789abcdef",
+	    "0123456789abcdef",
+	    "Bearer ",
+	    "Bearer",
+	    "",
 	};
 	struct tokens *tokens =
 	    load_one("\"token\":\"0123456789abcdef\",\"rights\":[\"register\"]");
