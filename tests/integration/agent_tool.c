@@ -2,11 +2,13 @@
 /*
  * tests/integration/agent_tool.c - a process with agents, for the tests in Python.
  *
- *	agent_tool CTRL_URL
+ *	agent_tool CTRL_URL|-
  *
  * Answers a line for each line. I numbers agents of this process; "-" is "not given".
  *
- *	agent I ALIAS SCOPE TTL_MS      alias NAME INCARNATION
+ *	agent I ALIAS SCOPE TTL_MS [LISTEN]     alias NAME INCARNATION
+ *	ticket I                        ticket TEXT
+ *	introduce I TICKET              met ALIAS
  *	memory I LEN SEED               ok: a region of I, filled
  *	fill I SEED                     ok
  *	publish I NAME                  ok
@@ -104,7 +106,7 @@ static slime_link *link_of(struct one *a, const char *peer)
 	return NULL;
 }
 
-static void make_agent(struct one *a, char **w)
+static void make_agent(struct one *a, char **w, const char *listen)
 {
 	struct slime_agent_opts opts = {
 	    .size = sizeof(opts),
@@ -112,6 +114,7 @@ static void make_agent(struct one *a, char **w)
 	    .alias = given(w[2]),
 	    .scope = given(w[3]),
 	    .ttl_ms = (uint32_t)strtoul(w[4], NULL, 10),
+	    .listen = listen,
 	};
 	int rc = slime_agent_create(ctx, &opts, &a->agent, &err);
 
@@ -318,6 +321,32 @@ static bool is(char **w, unsigned n, const char *verb, unsigned words)
 	return n == words && strcmp(w[0], verb) == 0;
 }
 
+static void ticket(struct one *a)
+{
+	char *text;
+	int rc = slime_agent_ticket(a->agent, &text, &err);
+
+	if (rc) {
+		tell(rc);
+		return;
+	}
+	printf("ticket %s\n", text);
+	slime_text_free(text);
+}
+
+static void introduce(struct one *a, const char *text)
+{
+	char *alias;
+	int rc = slime_agent_introduce(a->agent, text, &alias, &err);
+
+	if (rc) {
+		tell(rc);
+		return;
+	}
+	printf("met %s\n", alias);
+	slime_text_free(alias);
+}
+
 static void wait_up(struct one *a, char **w)
 {
 	int64_t since = now_ns();
@@ -341,7 +370,13 @@ static void answer(char **w, unsigned n)
 
 	err.text[0] = '\0';
 	if (is(w, n, "agent", 5)) {
-		make_agent(a, w);
+		make_agent(a, w, NULL);
+	} else if (is(w, n, "agent", 6)) {
+		make_agent(a, w, w[5]);
+	} else if (is(w, n, "ticket", 2)) {
+		ticket(a);
+	} else if (is(w, n, "introduce", 3)) {
+		introduce(a, w[2]);
 	} else if (is(w, n, "memory", 4)) {
 		tell(make_memory(a, strtoul(w[2], NULL, 10), strtoull(w[3], NULL, 10)));
 	} else if (is(w, n, "fill", 3)) {
@@ -407,7 +442,7 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: agent_tool CTRL_URL\n");
 		return 2;
 	}
-	url = argv[1];
+	url = given(argv[1]);
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	(void)setvbuf(stdin, NULL, _IONBF, 0); /* "loop" looks at the descriptor */
 	while (getline(&line, &cap, stdin) > 0) {

@@ -91,10 +91,15 @@ class Tool(Process):
         assert not answer.startswith(("error", "wrong")), f"{words}: {answer}"
         return answer
 
-    def agent(self, index, alias="-", scope="-", ttl_ms=0, memory=1 << 16, seed=1):
-        name = self.ok("agent", index, alias, scope, ttl_ms).split()[1]
+    def agent(self, index, alias="-", scope="-", ttl_ms=0, memory=1 << 16, seed=1, listen=()):
+        name = self.ok("agent", index, alias, scope, ttl_ms, *([listen] if listen else [])).split()[1]
         self.ok("memory", index, memory, seed)
         return name
+
+    def ticket(self, index):
+        word, text = self.ok("ticket", index).split()
+        assert word == "ticket"
+        return text
 
     def read(self, index, peer, region, length, timeout_ms=5000):
         """The status of a read by name ("0", or an errno's name) and the seconds that it took."""

@@ -152,10 +152,21 @@ def test_a_pid_file_alone_is_no_reason_to_kill(one):
         stranger.kill()
 
 
+def later_process(start_time):
+    """A process that did not start in that very tick of the kernel's clock, which has 100 in a second."""
+    while True:
+        process = subprocess.Popen(["sleep", "60"])
+        fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+        if int(fields[19]) != start_time:
+            return process
+        process.kill()
+        process.wait()
+
+
 def test_a_process_that_got_the_old_number_is_left_alone(one):
     one.start()
     os.kill(one.pid(), signal.SIGKILL)
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    with later_process(one.meta()["start_time"]) as stranger:
         meta = {**one.meta(), "pid": stranger.pid}
         (one.dir / "nanoctrl.meta.json").write_text(json.dumps(meta))
         (one.dir / "nanoctrl.pid").write_text(str(stranger.pid))

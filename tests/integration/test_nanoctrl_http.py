@@ -446,7 +446,8 @@ def test_a_unix_socket_and_ipv6_are_listened_on(tmp_path):
 
 def test_tls_is_spoken(tmp_path):
     where = make_certificates(tmp_path)
-    with Daemon(tmp_path, "--tls-cert", where / "server.pem", "--tls-key", where / "server.key") as d:
+    files = ["--tls-cert", where / "server.pem", "--tls-key", where / "server.key"]
+    with Daemon(tmp_path, *files, "--request-timeout", 2) as d:
         assert d.url.startswith("https://")
         context = tls_context(where)
         connection = http.client.HTTPSConnection("127.0.0.1", d.port, context=context, timeout=DEADLINE_S)

@@ -18,11 +18,9 @@ static void refused(void *addr, size_t len, int access, int error)
 
 static void what_cannot_be_registered_is_refused(void **state)
 {
-	char *hole = mmap(NULL, 3 * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t nothing = 4096; /* no process has memory so low */
 
 	(void)state;
-	assert_ptr_not_equal(hole, MAP_FAILED);
-	assert_int_equal(munmap(hole + 4096, 4096), 0);
 	fake_verbs_config_init(&config);
 	config.devices[0].attr.max_mr_size = CLIENT_MEM;
 	config.devices[0].attr.max_mr = 2;
@@ -31,7 +29,7 @@ static void what_cannot_be_registered_is_refused(void **state)
 	refused(a.mem, CLIENT_MEM + 1, 0, EINVAL);
 	refused(a.mem, 8, IBV_ACCESS_REMOTE_WRITE, EINVAL); /* without LOCAL_WRITE */
 	refused(a.mem, 8, IBV_ACCESS_ON_DEMAND, EOPNOTSUPP);
-	refused(hole, 3 * 4096, 0, EFAULT);
+	refused((void *)nothing, 3 * 4096, 0, EFAULT);
 	assert_int_equal(v->dereg_mr(v->reg_mr(a.pd, a.mem, 8, 0)), 0);
 	{
 		struct ibv_mr *second = v->reg_mr(a.pd, a.mem, 8, 0);
@@ -41,7 +39,6 @@ static void what_cannot_be_registered_is_refused(void **state)
 		assert_int_equal(v->dereg_mr(second), 0);
 	}
 	client_end();
-	assert_int_equal(munmap(hole, 3 * 4096), 0);
 }
 
 static void memory_beyond_the_lock_limit_is_refused_unless_on_demand(void **state)
