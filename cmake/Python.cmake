@@ -18,38 +18,66 @@ add_custom_command(OUTPUT "${core_source}" VERBATIM DEPENDS ${core_parts}
 	WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/python"
 	COMMAND "${Python_EXECUTABLE}" -m cython -3 -o "${core_source}" dlslime/_core.pyx)
 
+# Put the agent into TARGET, if it is built; a program takes its libraries in whole where it can.
+function(link_agent target)
+	if(NOT TARGET dlslime-agent-objects)
+		return()
+	endif()
+	target_sources(${target} PRIVATE $<TARGET_OBJECTS:dlslime-agent-objects>)
+	target_compile_definitions(${target} PRIVATE DLSLIME_WITH_AGENT)
+	get_target_property(type ${target} TYPE)
+	foreach(library event jansson)
+		find_library(ARCHIVE_${library} "lib${library}.a" HINTS ${AGENT_lib${library}_LIBDIR})
+		mark_as_advanced(ARCHIVE_${library})
+		if(ARCHIVE_${library} AND type STREQUAL "EXECUTABLE")
+			target_link_libraries(${target} PRIVATE "${ARCHIVE_${library}}")
+		elseif(library STREQUAL "event")
+			target_link_libraries(${target} PRIVATE PkgConfig::AGENT_libevent)
+		else()
+			target_link_libraries(${target} PRIVATE PkgConfig::AGENT_jansson)
+		endif()
+	endforeach()
+endfunction()
+
+# A wheel needs no package: the agent's two libraries travel in it. Distributions' archives of them
+# are not fit for an extension (no -fPIC), so it is the shared ones.
+function(install_agent_libraries)
+	if(NOT TARGET dlslime-agent-objects)
+		return()
+	endif()
+	foreach(library ${AGENT_libevent_LINK_LIBRARIES} ${AGENT_jansson_LINK_LIBRARIES})
+		get_filename_component(file "${library}" REALPATH)
+		execute_process(COMMAND "${CMAKE_OBJDUMP}" -p "${file}" OUTPUT_VARIABLE about)
+		if(about MATCHES "SONAME +([^\n ]+)")
+			install(FILES "${file}" RENAME "${CMAKE_MATCH_1}" DESTINATION dlslime/lib
+				COMPONENT python)
+		endif()
+	endforeach()
+endfunction()
+
 Python_add_library(dlslime-python-core MODULE WITH_SOABI "${core_source}")
 # The library's symbols stay inside: another copy in the process is none of our business.
 target_compile_options(dlslime-python-core PRIVATE -fvisibility=hidden)
 target_link_options(dlslime-python-core PRIVATE
 	-Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now $<$<BOOL:${SKBUILD}>:-s>)
 target_link_libraries(dlslime-python-core PRIVATE dlslime-static)
-# Agents lie in it too where their libraries are, which go in whole if they can: no package is needed.
-if(TARGET dlslime-agent-objects)
-	target_sources(dlslime-python-core PRIVATE $<TARGET_OBJECTS:dlslime-agent-objects>)
-	foreach(module libevent jansson)
-		string(REPLACE "lib" "" library ${module})
-		find_library(ARCHIVE_${library} "lib${library}.a" HINTS ${AGENT_${module}_LIBDIR})
-		mark_as_advanced(ARCHIVE_${library})
-		if(ARCHIVE_${library})
-			target_link_libraries(dlslime-python-core PRIVATE "${ARCHIVE_${library}}")
-		else()
-			target_link_libraries(dlslime-python-core PRIVATE PkgConfig::AGENT_${module})
-		endif()
-	endforeach()
-endif()
+link_agent(dlslime-python-core)
 file(WRITE "${PROJECT_BINARY_DIR}/python/exports" "{ global: PyInit_*; local: *; };\n")
 target_link_options(dlslime-python-core PRIVATE
 	"-Wl,--version-script=${PROJECT_BINARY_DIR}/python/exports")
 set_target_properties(dlslime-python-core PROPERTIES
-	OUTPUT_NAME _core LIBRARY_OUTPUT_DIRECTORY "${python_package}")
+	OUTPUT_NAME _core LIBRARY_OUTPUT_DIRECTORY "${python_package}" INSTALL_RPATH "$ORIGIN/lib")
 
 # The programs that travel in the wheel bring the library with them.
 file(GLOB program_sources CONFIGURE_DEPENDS cmd/dlslime/*.c)
+if(NOT TARGET dlslime-agent-objects) # the verbs that need names
+	list(FILTER program_sources EXCLUDE REGEX "/(by_name|peers|ping|links)\\.c$")
+endif()
 add_executable(dlslime-python-program ${program_sources})
 slime_flags(dlslime-python-program)
 target_include_directories(dlslime-python-program PRIVATE cmd/dlslime)
 target_link_libraries(dlslime-python-program PRIVATE dlslime-static Threads::Threads m)
+link_agent(dlslime-python-program)
 target_link_options(dlslime-python-program PRIVATE $<$<BOOL:${SKBUILD}>:-s>)
 set_target_properties(dlslime-python-program PROPERTIES
 	OUTPUT_NAME dlslime RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/python/bin")
@@ -60,6 +88,7 @@ add_custom_target(dlslime-python ALL VERBATIM
 	DEPENDS dlslime-python-core dlslime-python-program)
 
 if(SKBUILD)
+	install_agent_libraries()
 	install(TARGETS dlslime-python-core LIBRARY DESTINATION dlslime COMPONENT python)
 	install(TARGETS dlslime-python-program
 		RUNTIME DESTINATION "${SKBUILD_SCRIPTS_DIR}" COMPONENT python)

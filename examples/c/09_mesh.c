@@ -68,7 +68,7 @@ static void run(int rank, const char *url, const char *transport, const int barr
 
 	/* Stay until all have read: the pipe ends when the last one closes its end. */
 	(void)close(barrier[1]);
-	(void)read(barrier[0], &byte, 1);
+	expect(read(barrier[0], &byte, 1) == 0, "the end of the pipe");
 
 	for (int i = 0; i < N; i++)
 		slime_link_close(link[i]);

@@ -25,7 +25,7 @@ __attribute__((noreturn)) static void owner(const char *url, int life, int tell)
 	agent = join(ctx, url, "owner");
 	block = publish(ctx, agent, "block", LEN, &mr);
 	(void)snprintf(block, LEN, "life %d", life);
-	(void)write(tell, "!", 1);
+	expect(write(tell, "!", 1) == 1, "somebody waits for us");
 	for (;;)
 		(void)pause();
 }
@@ -50,31 +50,18 @@ static pid_t start_owner(const char *url, int life)
 	return child;
 }
 
-int main(int argc, char **argv)
+/* Every life of the owner is read from once, and then ended. */
+static void read_lives(const char *url, slime_link *link, const char *memory, pid_t child)
 {
-	struct slime_ep_opts how = {.size = sizeof(how), .transport = argc > 1 ? argv[1] : NULL};
 	struct slime_submit limit = {.size = sizeof(limit), .timeout_ns = 5 * SECOND};
-	const char *url = control_url(argv[0]);
-	struct slime_error err;
-	slime_agent *agent;
-	slime_link *link = NULL;
-	slime_ctx *ctx = NULL;
-	slime_mr *mr;
-	char *memory, want[16];
-	pid_t child;
+	struct slime_named_seg seg = {.local = "mine", .remote = "block", .len = LEN};
+	char want[16];
 
 	for (int life = 1; life <= LIVES; life++) {
-		struct slime_named_seg seg = {.remote = "block", .len = LEN};
 		slime_op *op;
 
-		child = start_owner(url, life); /* before our threads are there, the first time */
-		if (!ctx) {
-			must(slime_ctx_create(NULL, &ctx, &err), &err);
-			agent = join(ctx, url, "reader");
-			memory = publish(ctx, agent, "mine", LEN, &mr);
-			must(slime_agent_connect(agent, "owner", &how, &link, &err), &err);
-		}
-		seg.local = "mine";
+		if (life > 1)
+			child = start_owner(url, life);
 		(void)snprintf(want, sizeof(want), "life %d", life);
 		must_move(slime_link_read(link, &seg, 1, &limit, &op), "submit the read");
 		(void)finish(op, "read");
@@ -83,6 +70,26 @@ int main(int argc, char **argv)
 		(void)kill(child, SIGKILL);
 		(void)waitpid(child, NULL, 0);
 	}
+}
+
+int main(int argc, char **argv)
+{
+	struct slime_ep_opts how = {.size = sizeof(how), .transport = argc > 1 ? argv[1] : NULL};
+	const char *url = control_url(argv[0]);
+	pid_t child = start_owner(url, 1); /* before our threads are there */
+	struct slime_error err;
+	slime_agent *agent;
+	slime_link *link;
+	slime_ctx *ctx;
+	slime_mr *mr;
+	char *memory;
+
+	must(slime_ctx_create(NULL, &ctx, &err), &err);
+	agent = join(ctx, url, "reader");
+	memory = publish(ctx, agent, "mine", LEN, &mr);
+	must(slime_agent_connect(agent, "owner", &how, &link, &err), &err);
+	read_lives(url, link, memory, child);
+
 	slime_link_close(link);
 	slime_agent_destroy(agent);
 	slime_mr_deregister(mr);

@@ -166,11 +166,22 @@ enum slime_link_state {
 	SLIME_LINK_CLOSED,
 };
 
+enum { SLIME_LINK_WAITS = 24 };
+
+/*
+ * TRANSFERS, BYTES and FAILED count transfers by name, of this life of LINK, as they
+ * are submitted: those that were accepted, and those that were not; what becomes of an
+ * accepted one is in slime_ctx_stats(). WAITED says how long they waited before that, for
+ * the link or for a region to be found: [0] not at all, [i] less than 2^i us, the last
+ * one longer as well.
+ */
 struct slime_link_info {
 	uint32_t size;
 	uint32_t state;            /* enum slime_link_state */
 	uint64_t peer_incarnation; /* 0: never met */
 	uint64_t reconnects;
+	uint64_t transfers, bytes, failed;
+	uint64_t waited[SLIME_LINK_WAITS];
 	char peer[520];
 	char transport[16]; /* "" while not up */
 	char device[128];
@@ -184,7 +195,9 @@ SLIME_API int slime_link_get_info(slime_link *link, struct slime_link_info *out)
 /*
  * The flight recorder: the last events of LINK (of every link of AGENT), a line
  * each, oldest first, with how many seconds ago it was; "who is stuck, and on
- * whom". Free with slime_text_free(). -ENOMEM.
+ * whom". Free with slime_text_free(). -ENOMEM. 'dlslime doctor --pid' shows the same of a
+ * running process of the same user, and a link that is lost, or a transfer that waits in
+ * vain, leaves it in the log: a warning, and the events at level info.
  */
 SLIME_API int slime_link_flight(slime_link *link, char **out);
 SLIME_API int slime_agent_flight(slime_agent *agent, char **out);

@@ -47,6 +47,12 @@ SLIME_API const char *slime_version(void);
  */
 SLIME_API void slime_log_set(slime_log_fn *fn, void *arg, enum slime_log_level level);
 
+/*
+ * A line of a program's own, or of another library's, into the same log: cut at 511
+ * bytes, dropped if LEVEL is less important than what is sent.
+ */
+SLIME_API void slime_log_write(enum slime_log_level level, const char *line);
+
 /* An environment variable that changes what the library does. Constant strings. */
 struct slime_env {
 	const char *name;     /* "SLIME_LOG_LEVEL" */

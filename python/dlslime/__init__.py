@@ -48,8 +48,8 @@ _lazy = {
     "SlimeNVLinkFuture": "_contract.absent",
     "AscendDirectEndpoint": "_contract.absent",
     "SlimeAscendFuture": "_contract.absent",
-    "PeerAgent": "_contract.absent",
-    "start_peer_agent": "_contract.absent",
+    "PeerAgent": "peer_agent",
+    "start_peer_agent": "peer_agent",
     "available_nic": "_contract.nics",
     "socket_id": "_contract.nics",
     "discover_topology": "_contract.topology",
@@ -62,8 +62,8 @@ _lazy = {
 }
 
 # Modules that are attributes. The last ones say on import what is missing.
-_modules = ("logging", "_slime_c")
-_missing_modules = ("cache", "ctrl", "peer_agent", "rpc")
+_modules = ("ctrl", "logging", "peer_agent", "_slime_c")
+_missing_modules = ("cache", "rpc")
 
 __all__ = [*_new, *_lazy, "get_cmake_dir", "logging"]
 

@@ -119,6 +119,8 @@ struct slime_link {
 	struct sl_sessions old;      /* loop: lost, but pinned */
 	uint64_t reconnects;         /* loop writes, lock reads */
 	uint64_t peer_incarnation;   /* likewise */
+	uint64_t transfers, bytes, failed, waited[SLIME_LINK_WAITS]; /* lock */
+	int64_t logged_ns;                                           /* lock */
 	char said[1024];             /* likewise: why this transport, or what went wrong */
 
 	/* loop */
@@ -130,7 +132,7 @@ struct slime_link {
 	struct slime_desc desc; /* of our endpoint */
 	struct slime_desc peer_desc;
 	struct event *timer;
-	int64_t since_ns; /* when this attempt began to connect */
+	int64_t since_ns; /* when this attempt began to connect, or the link came up */
 	uint32_t failures;
 	uint32_t calls;            /* made in this attempt */
 	struct sl_ctrl_call *post; /* of a call */
@@ -190,6 +192,7 @@ struct slime_agent {
 	struct sl_presence *presence; /* lock to set, then its own */
 	/* loop: friend.c, listen.c */
 	char secret[SL_TICKET_SECRET]; /* constant: of our tickets */
+	struct sl_flight_door *flight_door;
 	char *listen;                  /* constant; NULL: not before it is needed */
 	struct sl_door *door;
 	LIST_HEAD(, sl_friend) friends;
@@ -308,6 +311,12 @@ void sl_link_free(slime_link *link);
 /* LINK's session, counted, if it is up; else NULL. Any thread. */
 struct sl_session *sl_link_session(slime_link *link);
 const char *sl_link_state_name(enum slime_link_state state);
+
+/* flight_text.c: WHAT happened, and how it came to that, into the log; seldom. Any thread. */
+void sl_flight_log(slime_link *link, const char *what);
+/* flight_socket.c: others of the same user may ask for the flight recorder. */
+struct sl_flight_door *sl_flight_door_open(slime_agent *agent);
+void sl_flight_door_close(struct sl_flight_door *door);
 
 /* session.c */
 int sl_session_create(slime_link *link, struct sl_session **out, struct slime_desc *desc,

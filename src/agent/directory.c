@@ -167,7 +167,7 @@ int slime_agent_peers(slime_agent *agent, struct slime_names **out, struct slime
 	if (!agent || !out)
 		return sl_fail(err, -EINVAL, "no agent, or no place for the names");
 	rc = list(&q, &names, err);
-	if (rc)
+	if (rc || !names)
 		return rc;
 	for (size_t i = 0; i < names->n; i++) {
 		if (strcmp(names->name[i], agent->alias))

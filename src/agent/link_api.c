@@ -169,6 +169,10 @@ int slime_link_get_info(slime_link *link, struct slime_link_info *out)
 	out->state = link->state;
 	out->peer_incarnation = link->peer_incarnation;
 	out->reconnects = link->reconnects;
+	out->transfers = link->transfers;
+	out->bytes = link->bytes;
+	out->failed = link->failed;
+	memcpy(out->waited, link->waited, sizeof(out->waited));
 	(void)snprintf(out->peer, sizeof(out->peer), "%s", link->peer);
 	(void)snprintf(out->because, sizeof(out->because), "%s", link->said);
 	sl_lock_drop(&link->agent->lock);

@@ -36,17 +36,17 @@ enum {
 	STRANGER_MS = 5000, /* the secret is to be shown within this */
 	ROUND_MS = 100,     /* the door is looked at so often while there are strangers ... */
 	ROUND_MAX = 100,    /* ... and so many may come in between */
+	IDLE_ROUND_MS = 2000,
 	HEADERS_MAX = 16 << 10,
 	BODY_MAX = 256 << 10,
 	IDLE_S = 120,
 };
 
-/* A connection. It is freed with its bufferevent, which may be later than the door. */
+/* A connection. HTTP owns it and does not tell when it goes, so it is looked at, through REF. */
 struct caller {
-	struct sl_door *door; /* NULL: the door is gone */
-	struct bufferevent *sock, *bev;
+	struct bufferevent *ref;
 	int64_t since_ns;
-	bool known;
+	bool known, leaving;
 	TAILQ_ENTRY(caller) entry;
 };
 
@@ -63,32 +63,56 @@ struct sl_door {
 
 /* --- who comes in */
 
-static void caller_leaves(void *arg)
+/* What libevent frees loses its callbacks first. */
+static bool has_left(const struct caller *c)
 {
-	struct caller *c = arg;
+	bufferevent_event_cb on_event;
 
-	if (c->door) {
-		TAILQ_REMOVE(&c->door->callers, c, entry);
-		c->door->ncallers--;
-		c->door->nstrangers -= !c->known;
-	}
+	bufferevent_getcb(c->ref, NULL, NULL, &on_event, NULL);
+	return !on_event;
+}
+
+static void forget(struct sl_door *door, struct caller *c)
+{
+	TAILQ_REMOVE(&door->callers, c, entry);
+	door->ncallers--;
+	door->nstrangers -= !c->known;
+	(void)bufferevent_decref(c->ref);
 	free(c);
 }
 
 /* HTTP then finds that it has hung up. */
 static void send_away(struct caller *c)
 {
-	(void)shutdown(bufferevent_getfd(c->sock), SHUT_RDWR);
+	(void)shutdown(bufferevent_getfd(c->ref), SHUT_RDWR);
 }
 
-static void send_oldest_stranger_away(struct sl_door *door)
+/* Forget who has left; strangers that came before LIMIT_NS are to leave. */
+static void look_around(struct sl_door *door, int64_t limit_ns)
+{
+	struct caller *c, *next;
+
+	for (c = TAILQ_FIRST(&door->callers); c; c = next) {
+		next = TAILQ_NEXT(c, entry);
+		if (has_left(c))
+			forget(door, c);
+		else if (!c->known && c->since_ns < limit_ns)
+			send_away(c);
+	}
+}
+
+static void make_room(struct sl_door *door)
 {
 	struct caller *c;
 
+	look_around(door, 0);
+	if (door->nstrangers < STRANGERS_MAX && door->ncallers < CALLERS_MAX)
+		return;
 	TAILQ_FOREACH(c, &door->callers, entry)
 	{
-		if (!c->known) {
+		if (!c->known && !c->leaving) {
 			send_away(c);
+			c->leaving = true;
 			return;
 		}
 	}
@@ -97,23 +121,17 @@ static void send_oldest_stranger_away(struct sl_door *door)
 static void on_round(evutil_socket_t fd, short what, void *arg)
 {
 	struct sl_door *door = arg;
-	int64_t limit = sl_clock_ns() - STRANGER_MS * SL_NS_PER_MS;
-	struct caller *c;
 
 	(void)fd;
 	(void)what;
 	door->came = 0;
-	(void)evconnlistener_enable(door->listener);
-	TAILQ_FOREACH(c, &door->callers, entry)
-	{
-		if (!c->known && c->since_ns < limit)
-			send_away(c);
-	}
-	if (door->nstrangers)
-		sl_timer_in(door->round, ROUND_MS * 1000);
+	look_around(door, sl_clock_ns() - STRANGER_MS * SL_NS_PER_MS);
+	if (door->ncallers < CALLERS_MAX)
+		(void)evconnlistener_enable(door->listener);
+	if (door->ncallers)
+		sl_timer_in(door->round, (door->nstrangers ? ROUND_MS : IDLE_ROUND_MS) * 1000);
 }
 
-/* A filter that changes nothing: libevent tells when it goes, and of HTTP's own it does not. */
 static struct bufferevent *on_caller(struct event_base *loop, void *arg)
 {
 	struct sl_door *door = arg;
@@ -121,28 +139,23 @@ static struct bufferevent *on_caller(struct event_base *loop, void *arg)
 
 	if (!c)
 		return NULL; /* HTTP takes one of its own then */
-	c->sock = bufferevent_socket_new(loop, -1, BEV_OPT_CLOSE_ON_FREE);
-	if (c->sock)
-		c->bev = bufferevent_filter_new(c->sock, NULL, NULL, BEV_OPT_CLOSE_ON_FREE,
-		                                caller_leaves, c);
-	if (!c->bev) {
-		if (c->sock)
-			bufferevent_free(c->sock);
+	c->ref = bufferevent_socket_new(loop, -1, 0);
+	if (!c->ref) {
 		free(c);
 		return NULL;
 	}
+	bufferevent_incref(c->ref);
 	if (door->nstrangers >= STRANGERS_MAX || door->ncallers >= CALLERS_MAX)
-		send_oldest_stranger_away(door);
-	c->door = door;
+		make_room(door);
 	c->since_ns = sl_clock_ns();
 	TAILQ_INSERT_TAIL(&door->callers, c, entry);
 	door->ncallers++;
 	door->nstrangers++;
-	if (++door->came >= ROUND_MAX || door->ncallers > 2 * CALLERS_MAX)
+	if (++door->came >= ROUND_MAX || door->ncallers >= CALLERS_MAX)
 		(void)evconnlistener_disable(door->listener); /* till the next round */
-	if (!event_pending(door->round, EV_TIMEOUT, NULL))
+	if (door->nstrangers == 1)                            /* else it is on already */
 		sl_timer_in(door->round, ROUND_MS * 1000);
-	return c->bev;
+	return c->ref;
 }
 
 void sl_door_knows(struct sl_door *door, struct evhttp_request *req)
@@ -153,7 +166,7 @@ void sl_door_knows(struct sl_door *door, struct evhttp_request *req)
 
 	TAILQ_FOREACH_REVERSE(c, &door->callers, callers, entry)
 	{
-		if (c->bev != bev)
+		if (c->ref != bev)
 			continue;
 		door->nstrangers -= !c->known;
 		c->known = true;
@@ -336,10 +349,10 @@ void sl_door_close(slime_agent *agent)
 	agent->door = NULL;
 	if (!door)
 		return;
-	TAILQ_FOREACH(c, &door->callers, entry) /* their bufferevents go a little later */
-	c->door = NULL;
 	if (door->http)
 		evhttp_free(door->http); /* with its listener */
+	while ((c = TAILQ_FIRST(&door->callers)))
+		forget(door, c);
 	if (door->round)
 		event_free(door->round);
 	free(door);

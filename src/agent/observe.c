@@ -104,18 +104,23 @@ static json_t *connection(slime_agent *agent, slime_link *link)
 	struct slime_link_info info = {.size = sizeof(info)};
 	bool up;
 	char id[TEXT_MAX], local[160];
+	json_t *waited = json_array();
 
 	(void)slime_link_get_info(link, &info);
 	up = info.state == SLIME_LINK_UP;
 	(void)snprintf(local, sizeof(local), "%s%s%s", info.transport, info.device[0] ? ":" : "",
 	               info.device);
 	(void)snprintf(id, sizeof(id), "%s:%s->%s#%s", agent->alias, local, info.peer, link->key);
-	return json_pack("{ss, ss, ss, ss, ss, sb, sI}", "conn_id", id, "peer", info.peer,
+	for (int i = 0; i < SLIME_LINK_WAITS; i++)
+		(void)json_array_append_new(waited, json_integer((json_int_t)info.waited[i]));
+	return json_pack("{ss, ss, ss, ss, ss, sb, sI, sI, sI, sI, so}", "conn_id", id, "peer", info.peer,
 	                 "local_nic", local, "remote_nic", "", "state",
 	                 up                                ? "connected"
 	                 : info.state == SLIME_LINK_CLOSED ? "failed"
 	                                                   : "connecting",
-	                 "connected", up, "reconnects", (json_int_t)info.reconnects);
+	                 "connected", up, "reconnects", (json_int_t)info.reconnects, "transfers_total",
+	                 (json_int_t)info.transfers, "bytes_total", (json_int_t)info.bytes,
+	                 "failed_total", (json_int_t)info.failed, "waited_us_log2", waited);
 }
 
 static json_t *connections(slime_agent *agent)

@@ -102,6 +102,33 @@ static int session_until(slime_link *link, int64_t until, struct sl_session **ou
 	return 0;
 }
 
+static unsigned bucket_of(int64_t waited_ns)
+{
+	uint64_t us = (uint64_t)(waited_ns > 0 ? waited_ns : 0) / 1000;
+	unsigned b = 1;
+
+	while (b < SLIME_LINK_WAITS - 1 && us >> b)
+		b++;
+	return b;
+}
+
+/* The end of a submission that had to wait, or failed: off the fast path. */
+static void count_slow(slime_link *link, int rc, int64_t began_ns, int64_t until)
+{
+	int64_t now = sl_clock_ns();
+
+	sl_lock_take(&link->agent->lock);
+	if (rc)
+		link->failed++;
+	if (began_ns) {
+		link->waited[0] -= rc == 0; /* counted there when it was translated */
+		link->waited[bucket_of(now - began_ns)]++;
+	}
+	sl_lock_drop(&link->agent->lock);
+	if (rc && now >= until)
+		sl_flight_log(link, "a transfer waited until its time was over");
+}
+
 static void check_result(slime_link *link, struct sl_session *s, int rc)
 {
 	if (rc == -ECONNRESET) {

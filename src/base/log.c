@@ -66,3 +66,9 @@ void sl_log(enum slime_log_level level, const char *fmt, ...)
 	fn(fn_arg, level, line);
 	sl_lock_drop(&lock);
 }
+
+void slime_log_write(enum slime_log_level level, const char *line)
+{
+	if (line && (unsigned)level <= SLIME_LOG_DEBUG)
+		sl_log(level, "%s", line);
+}

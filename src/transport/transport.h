@@ -96,8 +96,8 @@ static inline int sl_op_stop(const struct sl_op *op)
 void sl_op_done(struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
 
 struct sl_dev_info {
-	char name[64]; /* "mlx5_0", "cuda:1" */
-	uint32_t port; /* 0 and 1 are not told apart */
+	char name[64];        /* "mlx5_0", "cuda:1" */
+	uint32_t port;        /* 0 and 1 are not told apart */
 	int32_t numa;         /* -1: unknown */
 	uint64_t bytes_per_s; /* line rate, 0: unknown */
 	bool up;
@@ -120,8 +120,8 @@ struct sl_dom_opts {
 
 /* What a connection is created with. Valid only during the call. */
 struct sl_conn_opts {
-	uint32_t depth;        /* ops in flight at most; the endpoint keeps to it */
-	uint32_t lane;         /* 0 .. SL_LANES_MAX - 1 */
+	uint32_t depth; /* ops in flight at most; the endpoint keeps to it */
+	uint32_t lane;  /* 0 .. SL_LANES_MAX - 1 */
 	/* lane 0 of the same endpoint, on another domain perhaps; NULL when this is it */
 	struct sl_conn *first;
 };

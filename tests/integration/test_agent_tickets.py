@@ -311,6 +311,7 @@ def test_nonsense_with_the_right_secret_harms_nothing(two, body):
 
 def test_a_message_of_who_only_knows_the_name_is_passed_over(two):
     a, b = two
+    a.ok("connect", 0, "b", "-")
     a.expect(0, "b", "kv", seed=2)
     door = Door(b.ticket(0))
     life = "0" * 32

@@ -26,12 +26,3 @@ class AscendDirectEndpoint:
 class SlimeAscendFuture:
     def __init__(self):
         raise TypeError("futures come from transfers")
-
-
-def PeerAgent(*args, **kwargs):
-    raise ImportError("dlslime.PeerAgent is not part of this version yet: use RDMAEndpoint or "
-                      "dlslime.Endpoint, and swap their documents yourself")
-
-
-def start_peer_agent(*args, **kwargs):
-    return PeerAgent(*args, **kwargs)

@@ -5,6 +5,10 @@
 # libdlslime-agent is in this extension where libevent and jansson were there to build it; else its
 # functions are weak references to nothing, and has_agent() says so.
 
+cdef extern from "<errno.h>":
+    enum:
+        ECONNRESET, ENOENT, ESTALE
+
 cdef extern from *:
     """
     #include <slime/agent.h>
@@ -122,7 +126,7 @@ cdef bytes utf8(object text, str what, bint may_be_none=False):
 
 
 cdef inline const char *chars(bytes b) noexcept:
-    return NULL if b is None else <const char *>b
+    return NULL if b is None else PyBytes_AS_STRING(b)
 
 
 cdef take_text(char *text):

@@ -1,4 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""To come. Importing it says so."""
+"""The client of the control plane's HTTP interface, looked up (and httpx imported) when it is used."""
 
-raise ImportError("dlslime.ctrl is not part of this version yet")
+__all__ = ["NanoCtrlClient"]
+
+
+def __getattr__(name):
+    if name != "NanoCtrlClient":
+        raise AttributeError(f"module 'dlslime.ctrl' has no attribute '{name}'")
+    from dlslime.ctrl.client import NanoCtrlClient
+
+    return NanoCtrlClient

@@ -1,4 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""To come. Importing it says so."""
+"""PeerAgent: find peers by name, connect, reach their memory by name."""
 
-raise ImportError("dlslime.peer_agent is not part of this version yet")
+from dlslime import _core
+
+__all__ = ["PeerAgent", "start_peer_agent"]
+
+if _core.has_agent():
+    from dlslime.peer_agent._agent import PeerAgent, start_peer_agent
+else:
+    def PeerAgent(*args, **kwargs):
+        raise ImportError("PeerAgent requires libdlslime-agent, which this build of dlslime is without: "
+                          "its libraries libevent and jansson were missing when it was built. Install "
+                          "them (Debian: apt-get install libevent-dev libjansson-dev pkg-config) and "
+                          "build dlslime again")
+
+    def start_peer_agent(*args, **kwargs):
+        return PeerAgent(*args, **kwargs)

@@ -35,8 +35,9 @@
 #include "transport/transport.h"
 
 enum {
-	RDMA_WINDOW = 64,    /* receives kept posted for immediates and records */
-	RDMA_MSG_SENDS = 64, /* send queue of a MSG channel */
+	RDMA_WINDOW = 64,                     /* receives kept posted for immediates and records */
+	RDMA_CREDITS_AHEAD = RDMA_WINDOW / 2, /* receives that the peer knows of and has not used */
+	RDMA_MSG_SENDS = 64,                  /* send queue of a MSG channel */
 	RDMA_MAILS_IN = 128,
 	RDMA_MAILS_OUT = 64,
 	RDMA_GRH_LEN = 40,

@@ -102,6 +102,13 @@ void sl_rdma_post_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over)
 	}
 }
 
+/* A credit takes one of the peer's window, and who has used one has posted that again. */
+static bool may_tell(const struct sl_conn *conn)
+{
+	return conn->next_credit && conn->next_credit != conn->next_recv &&
+	       conn->credits_told - conn->recvs_ended < RDMA_CREDITS_AHEAD;
+}
+
 void sl_rdma_tell_credits_locked(struct sl_conn *conn)
 {
 	const struct rdma_chan *c = &conn->chan[RDMA_MSG];
@@ -109,11 +116,10 @@ void sl_rdma_tell_credits_locked(struct sl_conn *conn)
 
 	if (c->phase != RDMA_UP || conn->chan[RDMA_DATA].phase != RDMA_UP)
 		return;
-	if (!conn->next_credit || conn->next_credit == conn->next_recv)
+	if (!may_tell(conn))
 		return;
 	sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
-	while (conn->next_credit && conn->next_credit != conn->next_recv &&
-	       !rdma_chain_is_full(&ch)) {
+	while (may_tell(conn) && !rdma_chain_is_full(&ch)) {
 		struct rdma_record record = {
 		    .type = RDMA_CREDIT,
 		    .shift = conn->shift,
