@@ -49,6 +49,11 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 		"#include \"redis_layout.h\"\nconst char redis_script[] = {${bytes}0};\n")
 	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}")
 	nanoctrl_flags(nanoctrl-parts)
+	# Its name in a Redis that other versions use, too.
+	file(SHA1 "${PROJECT_SOURCE_DIR}/cmd/nanoctrl/redis_script.lua" digest)
+	string(SUBSTRING "${digest}" 0 12 digest)
+	set_source_files_properties(cmd/nanoctrl/store_redis.c PROPERTIES
+		COMPILE_DEFINITIONS "REDIS_LIBRARY=\"nanoctrl_${digest}\"")
 	target_link_libraries(nanoctrl-parts PRIVATE "${HTTP_PARSER_LIBRARY}" Threads::Threads
 		${CMAKE_DL_LIBS} m)
 

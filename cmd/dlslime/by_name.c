@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +121,38 @@ int by_name_options(struct by_name *b, const char *verb, const char *help, const
 	return 0;
 }
 
+/* On SIGUSR2: the flight recorder of the agent on stderr. It ends with SIGUSR1, of its own only. */
+static void *tell_flight(void *arg)
+{
+	struct by_name *b = arg;
+	sigset_t signals;
+	int sig;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGUSR1);
+	(void)sigaddset(&signals, SIGUSR2);
+	while (sigwait(&signals, &sig) == 0 && sig == SIGUSR2) {
+		char *text;
+
+		if (slime_agent_flight(b->agent, &text))
+			continue;
+		(void)fputs(text, stderr);
+		slime_text_free(text);
+	}
+	return NULL;
+}
+
+/* All threads that begin after this leave the signal to the one that waits for it. */
+static void block_signals(void)
+{
+	sigset_t signals;
+
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGUSR1);
+	(void)sigaddset(&signals, SIGUSR2);
+	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
 int by_name_open(struct by_name *b)
 {
 	struct slime_agent_opts opts = {.size = sizeof(opts),
@@ -127,8 +161,10 @@ int by_name_open(struct by_name *b)
 	                                .token = b->token,
 	                                .name_prefix = "dlslime-cli"};
 	struct slime_error err;
-	int rc = slime_ctx_create(NULL, &b->ctx, &err);
+	int rc;
 
+	block_signals();
+	rc = slime_ctx_create(NULL, &b->ctx, &err);
 	if (!rc)
 		rc = slime_agent_create(b->ctx, &opts, &b->agent, &err);
 	if (rc) {
@@ -136,11 +172,16 @@ int by_name_open(struct by_name *b)
 		by_name_close(b);
 		return EXIT_FAILED;
 	}
+	b->has_teller = pthread_create(&b->teller, NULL, tell_flight, b) == 0;
 	return 0;
 }
 
 void by_name_close(struct by_name *b)
 {
+	if (b->has_teller) {
+		(void)pthread_kill(b->teller, SIGUSR1);
+		(void)pthread_join(b->teller, NULL);
+	}
 	slime_agent_destroy(b->agent);
 	slime_ctx_destroy(b->ctx);
 	free(b->token);

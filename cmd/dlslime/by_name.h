@@ -5,6 +5,7 @@
 #ifndef DLSLIME_BY_NAME_H
 #define DLSLIME_BY_NAME_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include <slime/agent.h>
@@ -19,6 +20,8 @@ struct by_name {
 	const char *transport;
 	slime_ctx *ctx;
 	slime_agent *agent;
+	pthread_t teller; /* says the flight recorder on SIGUSR2 */
+	bool has_teller;
 };
 
 /* The options' part of a help text. */

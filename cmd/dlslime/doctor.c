@@ -7,17 +7,20 @@
 #include <slime/slime.h>
 
 #include "doctor_checks.h"
+#include "doctor_pid.h"
 #include "perf.h"
 #include "say.h"
 #include "verbs.h"
 
 static const char help[] =
     "usage: dlslime doctor [--json]\n"
+    "       dlslime doctor --pid PID\n"
     "\n"
     "Looks at what keeps transfers from working or from being fast here, and prints the\n"
     "command that fixes each. Moves a few bytes over each transport. Changes nothing.\n"
     "\n"
     "  --json   one JSON object on one line\n"
+    "  --pid    what the links of the agents in that process of yours last did\n"
     "\n"
     "Fails only if a transport that should work does not.\n";
 
@@ -166,9 +169,11 @@ int verb_doctor(int argc, char **argv)
 	static const struct option options[] = {
 	    {"help", no_argument, NULL, 'h'},
 	    {"json", no_argument, NULL, 'j'},
+	    {"pid", required_argument, NULL, 'p'},
 	    {0},
 	};
 	struct report r = {0};
+	const char *pid = NULL;
 	int c;
 
 	opterr = 0;
@@ -179,9 +184,12 @@ int verb_doctor(int argc, char **argv)
 		}
 		if (c == '?')
 			return say_usage("doctor", "doctor has no option '%s'", argv[optind - 1]);
-		r.json = true;
+		if (c == 'p')
+			pid = optarg;
+		else
+			r.json = true;
 	}
 	if (optind < argc)
 		return say_usage("doctor", "doctor takes no argument '%s'", argv[optind]);
-	return examine(&r);
+	return pid ? doctor_pid(pid) : examine(&r);
 }

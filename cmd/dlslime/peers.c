@@ -44,10 +44,9 @@ static void drop_visitors(struct slime_names *names)
 		char *name = names->name[i];
 
 		if (strncmp(name, "dlslime-cli", 11) == 0) {
-			names->name[i] = NULL;
+			slime_text_free(name);
 			continue;
 		}
-		names->name[i] = NULL;
 		names->name[n++] = name;
 	}
 	names->n = n;

@@ -302,16 +302,18 @@ static void tear_down(struct service *service)
 
 static void say_ready(const struct service *service)
 {
-	(void)printf("ready");
-	for (size_t i = 0; i < service->server->n_listening; i++)
-		(void)printf(" %s", server_address(service->server, i));
-	(void)printf("\n");
-	(void)fflush(stdout);
-	for (size_t i = 0; i < service->server->n_listening; i++)
-		log_line(SLIME_LOG_INFO, "listening on %s", server_address(service->server, i));
+	const struct server *server = service->server;
+
+	for (size_t i = 0; i < server->n_listening; i++)
+		log_line(SLIME_LOG_INFO, "listening on %s", server_address(server, i));
 	log_line(SLIME_LOG_INFO, "%s %s is ready, its state is in %s", nanoctrl.persona->name,
 	         NANOCTRL_VERSION, nanoctrl.store->table->name);
 	warn_of_strangers(service);
+	(void)printf("ready");
+	for (size_t i = 0; i < server->n_listening; i++)
+		(void)printf(" %s", server_address(server, i));
+	(void)printf("\n");
+	(void)fflush(stdout);
 	notify_supervisor("READY=1");
 }
 

@@ -26,6 +26,7 @@ struct openssl_table {
 	int (*SSL_CTX_use_certificate_chain_file)(SSL_CTX *ctx, const char *file);
 	int (*SSL_CTX_use_PrivateKey_file)(SSL_CTX *ctx, const char *file, int type);
 	int (*SSL_CTX_check_private_key)(const SSL_CTX *ctx);
+	int (*SSL_CTX_set_default_verify_paths)(SSL_CTX *ctx);
 	int (*SSL_CTX_load_verify_locations)(SSL_CTX *ctx, const char *file, const char *dir);
 	struct stack_of_names *(*SSL_load_client_CA_file)(const char *file);
 	void (*SSL_CTX_set_client_CA_list)(SSL_CTX *ctx, struct stack_of_names *names);
@@ -35,6 +36,9 @@ struct openssl_table {
 	void (*SSL_free)(SSL *ssl);
 	int (*SSL_set_fd)(SSL *ssl, int fd);
 	void (*SSL_set_accept_state)(SSL *ssl);
+	void (*SSL_set_connect_state)(SSL *ssl);
+	int (*SSL_set1_host)(SSL *ssl, const char *host);
+	long (*SSL_ctrl)(SSL *ssl, int cmd, long larg, void *parg);
 	int (*SSL_connect)(SSL *ssl);
 	int (*SSL_read)(SSL *ssl, void *buf, int len);
 	int (*SSL_write)(SSL *ssl, const void *buf, int len);

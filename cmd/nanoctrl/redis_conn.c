@@ -22,6 +22,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tls.h"
+
 enum { PATIENCE_S = 5, RETRY_MIN_MS = 50, RETRY_MAX_MS = 1000, READ_AT_ONCE = 65536 };
 
 struct waiter {
@@ -34,6 +36,8 @@ struct redis_conn {
 	struct redis_conn_opts opts;
 	enum { DOWN, GREETING, UP } state;
 	int fd;
+	struct tls *trust; /* with rediss://: made when first needed */
+	struct tls_conn *tls;
 	struct event *readable, *writable, *retry, *patience;
 	struct evbuffer *out;
 	redisReader *reader;
@@ -52,6 +56,8 @@ static void forget_socket(struct redis_conn *c)
 	if (c->writable)
 		event_free(c->writable);
 	c->readable = c->writable = NULL;
+	tls_close(c->tls);
+	c->tls = NULL;
 	if (c->fd >= 0)
 		(void)close(c->fd);
 	c->fd = -1;
@@ -206,24 +212,40 @@ static ssize_t write_some(struct redis_conn *c, int fd)
 
 	for (size_t i = 0; i < msg.msg_iovlen; i++)
 		iov[i] = (struct iovec){piece[i].iov_base, piece[i].iov_len};
-	sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	if (c->tls)
+		sent = tls_write(c->tls, iov[0].iov_base, iov[0].iov_len);
+	else if ((sent = sendmsg(fd, &msg, MSG_NOSIGNAL)) < 0)
+		sent = -errno;
 	if (sent > 0)
 		(void)evbuffer_drain(c->out, (size_t)sent);
 	return sent;
 }
 
+static void lose_for(struct redis_conn *c, ssize_t error)
+{
+	char reason[160];
+
+	if (error == -EPROTO && c->tls)
+		lose(c, "no TLS: %s", tls_reason(reason, sizeof(reason)));
+	else
+		lose(c, "%s", strerror((int)-error));
+}
+
+/* What -EAGAIN means for a write: TLS, which shakes hands first, may wait for something to read. */
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *c = arg;
 
 	(void)what;
 	while (evbuffer_get_length(c->out)) {
-		if (write_some(c, (int)fd) >= 0)
+		ssize_t n = write_some(c, (int)fd);
+
+		if (n >= 0)
 			continue;
-		if (errno == EAGAIN || errno == EINTR)
+		if (n == -EINPROGRESS || n == -EINTR || (n == -EAGAIN && !c->tls))
 			(void)event_add(c->writable, NULL);
-		else
-			lose(c, "%s", strerror(errno));
+		else if (n != -EAGAIN)
+			lose_for(c, n);
 		return;
 	}
 }
@@ -272,14 +294,19 @@ static bool take_replies(struct redis_conn *c)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *c = arg;
-	char bytes[READ_AT_ONCE];
-	ssize_t n = read((int)fd, bytes, sizeof(bytes));
+	char bytes[READ_AT_ONCE]; /* more than a record of TLS, so nothing stays behind in there */
+	ssize_t n =
+	    c->tls ? tls_read(c->tls, bytes, sizeof(bytes)) : read((int)fd, bytes, sizeof(bytes));
 
 	(void)what;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && !c->tls)
+		n = -errno;
+	if (c->tls && evbuffer_get_length(c->out))
+		(void)event_add(c->writable, NULL);
+	if (n == -EAGAIN || n == -EINTR || n == -EINPROGRESS)
 		return;
 	if (n < 0) {
-		lose(c, "%s", strerror(errno));
+		lose_for(c, n);
 		return;
 	}
 	if (n == 0) {
@@ -349,6 +376,24 @@ static int open_tcp(const struct redis_url *url, const char **why)
 	return fd;
 }
 
+/* -errno after the connection was lost for it. */
+static int begin_tls(struct redis_conn *c)
+{
+	struct slime_error err;
+	int rc = c->trust ? 0 : tls_create_client(&c->trust, &err);
+
+	if (rc < 0) {
+		lose(c, "%s", err.text);
+		return rc;
+	}
+	c->tls = tls_connect(c->trust, c->fd, c->opts.url.host);
+	if (!c->tls) {
+		lose(c, "no memory for TLS");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 static void connect_now(struct redis_conn *c)
 {
 	const char *why = NULL;
@@ -359,6 +404,8 @@ static void connect_now(struct redis_conn *c)
 		lose(c, "%s", why);
 		return;
 	}
+	if (c->opts.url.tls && begin_tls(c) < 0)
+		return;
 	c->reader = redisReaderCreate();
 	c->readable = event_new(c->opts.loop, c->fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->writable = event_new(c->opts.loop, c->fd, EV_WRITE, on_writable, c);
@@ -406,6 +453,7 @@ void redis_conn_destroy(struct redis_conn *c)
 		event_free(c->patience);
 	if (c->out)
 		evbuffer_free(c->out);
+	tls_destroy(c->trust);
 	free(c);
 }
 

@@ -5,6 +5,9 @@
 -- they are done. Redis does not roll back, so nothing may fail in the second half: the first command
 -- there takes a revision, and fails if there is no memory.
 --
+-- Redis 7 keeps it as a library of functions, so that only main() is run for a request; an older one
+-- runs the whole of it each time.
+--
 -- A record is a hash, its side, under a name without ':'; no key of the reference has such a name.
 -- Records of the reference's classes have their value where the reference has it, and the side says
 -- whose it is: i identity, k kind, o owner, r revision, b born, t TTL, a time of the change, v value
@@ -12,16 +15,30 @@
 -- of those, /mortal with a TTL; /messages of a box; /alive, whose time is the record's time, if the
 -- reference's key is not there for that.
 
-local call, pcall = redis.call, redis.pcall
+local call, pcall -- not there while a library is loaded
 local ROOT = 'nanoctrl/'
 local REVISION, EVENTS = ROOT .. 'revision', ROOT .. 'events'
 local DEADLINES, POPULATIONS = ROOT .. 'deadlines', ROOT .. 'populations'
 local EVENTS_KEPT, STREAM_KEPT, FOREIGN_TTL = 65536, 1000, '60000'
 
-local at = 0
+-- Of the request at hand: begin() makes them.
+local args, at
+local time, now_ms, now_s
+local states, claimed, gone = {}, {}, {} -- what is there and will be, by identity
+local done = {} -- by identity: what has been written; false: deleted
+
+local function begin(argv)
+	call, pcall = redis.call, redis.pcall
+	args, at = argv, 0
+	time = call('TIME')
+	now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+	now_s = time[1]
+	states, claimed, gone, done = {}, {}, {}, {}
+end
+
 local function arg()
 	at = at + 1
-	return ARGV[at]
+	return args[at]
 end
 
 -- Names of keys.
@@ -66,9 +83,14 @@ local function key_of(class, scope, type, id)
 	return k
 end
 
--- The heartbeat, which comes far more often than all else, alone and without expectations.
-if ARGV[1] == '0' and ARGV[2] == '1' and ARGV[3] == 'T' and ARGV[8] .. ARGV[9] .. ARGV[10] == '000' then
-	local k = key_of(ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+-- The heartbeat, which comes far more often than all else, alone and without expectations. nil: it
+-- is not that simple.
+local function beat(argv)
+	if argv[1] ~= '0' or argv[2] ~= '1' or argv[3] ~= 'T' or argv[8] .. argv[9] .. argv[10] ~= '000' then
+		return
+	end
+	call = redis.call
+	local k = key_of(argv[4], argv[5], argv[6], argv[7])
 	local side = call('HMGET', k.side, 'i', 't')
 	if side[1] == k.identity and side[2] ~= '0' and call('EXISTS', k.side .. '/mortal') == 0 and
 		(not k.outside or call('TYPE', k.outside).ok == types[k.class]) and
@@ -76,10 +98,6 @@ if ARGV[1] == '0' and ARGV[2] == '1' and ARGV[3] == 'T' and ARGV[8] .. ARGV[9] .
 		return { 'ok', { { 1, '0' } } }
 	end
 end
-
-local time = call('TIME')
-local now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local now_s = time[1]
 
 -- Numbers are text here: beyond 14 digits Lua's own conversion rounds.
 local function revise()
@@ -112,9 +130,7 @@ local function arg_key()
 	end
 end
 
--- What is there, and what will be: states by identity.
-
-local states, claimed, gone = {}, {}, {}
+-- What is there, and what will be.
 
 -- A key of the reference's that nobody here has written. 'clash': it is something else.
 local function look_at_foreign(k, type, st)
@@ -146,6 +162,7 @@ local function look(k)
 		look_at_foreign(k, type, st)
 		return st
 	end
+	st.sided = true
 	st.exists = side[1] == k.identity and (not type or type == types[k.class])
 	st.clash = not st.exists
 	if not type and side[4] ~= '0' then
@@ -277,28 +294,36 @@ end
 local function write_side(k, old, w)
 	call('HSET', k.side, 'i', k.identity, 'k', w.kind, 'o', w.owner, 'r', w.revision, 'b', w.born,
 		't', w.ttl, 'a', now_ms, 'v', w.v, 'p', w.parent or '')
-	if call('ZADD', k.index, 0, k.member) == 1 then
+	local listed = old and not old.foreign
+	if not listed and call('ZADD', k.index, 0, k.member) == 1 then
 		call('SADD', POPULATIONS, k.class .. k.scope)
 	end
-	if old and old.kind ~= '' and old.kind ~= w.kind then
-		call('ZREM', kind_index(k, old.kind), k.member)
-	end
-	if w.kind ~= '' then
-		call('ZADD', kind_index(k, w.kind), 0, k.member)
+	if not listed or old.kind ~= w.kind then
+		if old and old.kind ~= '' then
+			call('ZREM', kind_index(k, old.kind), k.member)
+		end
+		if w.kind ~= '' then
+			call('ZADD', kind_index(k, w.kind), 0, k.member)
+		end
 	end
 	if w.parent or (old and old.parent) then
 		join_parent(k, w.parent, old and old.parent, w.ttl ~= '0')
 	end
-	if w.ttl ~= '0' then
+	-- What is due too early is looked at and put off, so the same TTL needs no new deadline.
+	if listed and old.ttl == w.ttl then
+		return
+	elseif w.ttl ~= '0' then
 		call('ZADD', DEADLINES, now_ms + w.ttl, k.side)
-	elseif old and old.ttl ~= '0' then
+	elseif listed then
 		call('ZREM', DEADLINES, k.side)
 	end
 end
 
-local function write_outside(k, w)
+local function write_outside(k, old, w)
 	if k.class == 'e' or k.class == 'a' then
-		call('DEL', k.outside)
+		if k.class == 'a' and old then -- not all of its fields are always there
+			call('DEL', k.outside)
+		end
 		call('HSET', k.outside, unpack(w.fields))
 	else
 		call('SET', k.outside, w.value)
@@ -307,9 +332,6 @@ local function write_outside(k, w)
 		call('PEXPIRE', k.outside, w.ttl)
 	end
 end
-
--- done[identity]: what has been written by this request; false: deleted.
-local done = {}
 
 local function was(k, st)
 	local w = done[k.identity]
@@ -321,19 +343,20 @@ end
 
 local function remember(st)
 	if st.before == nil then
-		st.before = st.exists and { kind = st.kind, parent = st.parent, ttl = st.ttl, born = st.born } or false
+		st.before = st.exists and { kind = st.kind, parent = st.parent, ttl = st.ttl, born = st.born,
+			foreign = st.foreign } or false
 	end
 end
 
 local function put(k, st, w)
 	local old = was(k, st)
-	if not old then
+	if not old and st.sided then
 		remove(k.side, 'x')
 	end
 	w.revision = revise()
 	w.born = old and old.born or w.revision
 	if k.outside then
-		write_outside(k, w)
+		write_outside(k, old, w)
 	elseif w.ttl ~= '0' then
 		call('SET', k.alive, '1', 'PX', w.ttl)
 	else
@@ -382,7 +405,9 @@ local function touch(k, st, once)
 		ttl = adopt(k)
 	end
 	if once ~= '0' then
-		call('ZADD', DEADLINES, now_ms + once, k.side)
+		if ttl == '0' or tonumber(once) < tonumber(ttl) then
+			call('ZADD', DEADLINES, now_ms + once, k.side)
+		end
 		ttl = once
 	end
 	if ttl ~= '0' then
@@ -513,6 +538,27 @@ local function sweep(limit)
 		end
 	end
 	return { #due }
+end
+
+-- What agents of the reference have left for one that is gone, and what they have not told of: a
+-- part of all keys is looked at each time. The cursor, '0' at the end.
+local function purge(cursor, scope, id)
+	local regions, from, to = prefix(scope) .. 'mr:' .. id .. ':', prefix(scope) .. 'exchange:', ':' .. id
+	local own = from .. id .. ':'
+	local found = call('SCAN', cursor, 'COUNT', 1000)
+	for _, key in ipairs(found[2]) do
+		local region = key:sub(1, #regions) == regions
+		if region or (key:sub(1, #from) == from and (key:sub(1, #own) == own or key:sub(-#to) == to)) then
+			local side = ROOT .. 'r/' .. encode(key)
+			local owner = call('HGET', side, 'i')
+			if not owner then
+				call('DEL', key)
+			elseif region and key_of_identity(owner).type == id then
+				remove(side, 'd')
+			end
+		end
+	end
+	return { found[1] }
 end
 
 -- One for each verb: reads its arguments and checks, and returns what is wrong, or what to do.
@@ -657,25 +703,47 @@ function verbs.S()
 	return nil, census
 end
 
-if ARGV[1] == 'sweep' then
-	return sweep(ARGV[2])
+local function run()
+	local todo, writes = {}, arg() == '1'
+	for i = 1, tonumber(arg()) do
+		local verb = arg()
+		local k = arg_key()
+		local wrong, work = verbs[verb](k, arg(), arg())
+		if wrong then
+			return { wrong, i - 1 }
+		end
+		todo[i] = work
+	end
+	if writes then
+		revise()
+	end
+	local results = {}
+	for i, work in ipairs(todo) do
+		results[i] = work()
+	end
+	return { 'ok', results }
 end
 
-local todo, writes = {}, arg() == '1'
-for i = 1, tonumber(arg()) do
-	local verb = arg()
-	local k = arg_key()
-	local wrong, work = verbs[verb](k, arg(), arg())
-	if wrong then
-		return { wrong, i - 1 }
+local function main(argv)
+	local answer = beat(argv)
+	if not answer then
+		begin(argv)
+		if argv[1] == 'sweep' then
+			return sweep(argv[2])
+		elseif argv[1] == 'purge' then
+			return purge(argv[2], argv[3], argv[4])
+		end
+		answer = run()
 	end
-	todo[i] = work
+	return answer
 end
-if writes then
-	revise()
+
+if not redis.register_function then
+	return main(ARGV)
 end
-local results = {}
-for i, work in ipairs(todo) do
-	results[i] = work()
+-- LIBRARY is what the daemon calls it. Without memory, what only reads, beats or sweeps goes on.
+local function called(_, argv)
+	return main(argv)
 end
-return { 'ok', results }
+redis.register_function(LIBRARY, called)
+redis.register_function({ function_name = LIBRARY .. '_frugal', callback = called, flags = { 'allow-oom' } })

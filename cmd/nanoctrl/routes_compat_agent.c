@@ -192,7 +192,7 @@ static struct store_op *add_deletions(struct store_op *op, const struct store_ke
 {
 	struct store_key key = *agent;
 
-	*op++ = (struct store_op){.verb = STORE_DEL, .key = key};
+	*op++ = (struct store_op){.verb = STORE_DEL, .key = key, .purge = true};
 	for (size_t i = 0; i < regions->n; i++)
 		*op++ = (struct store_op){
 		    .verb = STORE_DEL,

@@ -105,6 +105,8 @@ struct store_op {
 	                         are there; 0: no limit */
 	uint64_t limit_bytes; /* APPEND: -ENOSPC when it would hold more; READ: stop behind so
 	                         many; 0: no limit */
+	bool purge;           /* DEL of an agent: so go, in Redis, the keys that others have
+	                         written for it: its regions and exchanges */
 	bool quiet;           /* PUT DEL: no event, the revision grows all the same */
 };
 

@@ -2,7 +2,8 @@
 /*
  * The store in Redis, shared by any number of daemons.
  *
- * Each request is one run of redis_script.lua. Two connections: one for requests, one
+ * Each request is one run of redis_script.lua, which Redis 7 keeps as a library of
+ * functions and an older one as a script. Two connections: one for requests, one
  * that waits for what the stream of events gets, from whichever daemon. What is due is
  * looked for by every daemon; who comes first deletes it.
  */
@@ -24,20 +25,26 @@ enum {
 	SWEEP_MS = 250,
 	SWEEP_ROWS = 200,
 	TAIL_ROWS = 1000,
+	TAIL_REST_MS = 5, /* so that events come in bunches */
 	OPEN_S = 5,
 	CLOSE_S = 5
 };
 #define TAIL_WAIT_MS "2000"
+#define REDIS_FRUGAL REDIS_LIBRARY "_frugal"
 
 struct redis_store {
 	struct store store;
 	struct store_opts opts;
 	char *where;
 	struct redis_conn *conn, *tail;
-	char sha[41]; /* of the script; "": not loaded yet */
+	char *library;
+	/* "FCALL" and a function, or "EVALSHA" and a digest; or "EVAL" and all of it: not loaded
+	 * yet */
+	const char *how, *what;
+	char sha[41];
 	size_t in_flight;
 	bool up, closing, sweeping;
-	struct event *sweep;
+	struct event *sweep, *rest;
 	char reason[252];
 
 	/* The tail. */
@@ -52,7 +59,9 @@ struct pages {
 	struct request *req;
 	struct redis_page page; /* limit 0: it is no list */
 	uint32_t left;
-	bool whole; /* the script itself was sent */
+	bool whole;                    /* the script itself was sent */
+	const struct store_key *purge; /* NULL: no agent, or it is done */
+	char cursor[24];
 };
 
 static struct redis_store *of(const struct store *store)
@@ -77,6 +86,78 @@ static int64_t now_s(void)
 	return ts.tv_sec;
 }
 
+/* The script. */
+
+static void on_script(void *arg, const redisReply *reply, const char *reason)
+{
+	struct redis_store *s = arg;
+
+	(void)reason;
+	if (!reply || reply->type != REDIS_REPLY_STRING || reply->len != 40)
+		return;
+	memcpy(s->sha, reply->str, 41);
+	s->how = "EVALSHA";
+	s->what = s->sha;
+}
+
+static void on_library(void *arg, const redisReply *reply, const char *reason)
+{
+	static const char *const load[] = {"SCRIPT", "LOAD", redis_script};
+	struct redis_store *s = arg;
+
+	(void)reason;
+	if (!reply)
+		return;
+	if (reply->type == REDIS_REPLY_ERROR) {
+		(void)redis_conn_send(s->conn, 3, load, NULL, on_script, s);
+		return;
+	}
+	s->how = "FCALL";
+	s->what = REDIS_LIBRARY;
+}
+
+/* For FUNCTION LOAD. NULL: no memory. */
+static char *library_text(void)
+{
+	static const char head[] =
+	    "#!lua name=" REDIS_LIBRARY "\nlocal LIBRARY = '" REDIS_LIBRARY "'\n";
+	size_t len = strlen(redis_script);
+	char *text = malloc(sizeof(head) + len);
+
+	if (text) {
+		memcpy(text, head, sizeof(head) - 1);
+		memcpy(text + sizeof(head) - 1, redis_script, len + 1);
+	}
+	return text;
+}
+
+static void load_script(struct redis_store *s)
+{
+	const char *load[] = {"FUNCTION", "LOAD", "REPLACE", s->library};
+
+	s->how = "EVAL";
+	s->what = redis_script;
+	(void)redis_conn_send(s->conn, 4, load, NULL, on_library, s);
+}
+
+static bool is_loaded(const struct redis_store *s)
+{
+	return s->what != redis_script;
+}
+
+/* Was the script, or library, taken from Redis since? */
+static bool is_forgotten(const redisReply *reply)
+{
+	return reply->type == REDIS_REPLY_ERROR &&
+	       (!strncmp(reply->str, "NOSCRIPT", 8) || strstr(reply->str, "Function not found"));
+}
+
+/* FRUGAL: what is to go on when Redis has no memory left. */
+static const char *function_of(const struct redis_store *s, bool frugal)
+{
+	return frugal && !strcmp(s->how, "FCALL") ? REDIS_FRUGAL : s->what;
+}
+
 /* Requests. */
 
 static void on_answer(void *arg, const redisReply *reply, const char *reason);
@@ -86,12 +167,12 @@ static int send_page(struct pages *p)
 	struct redis_store *s = p->store;
 	struct redis_words words = {0};
 
-	p->whole = !*s->sha;
+	p->whole = !is_loaded(s);
 	if (redis_layout_encode(p->req, p->page.limit ? &p->page : NULL, &words))
 		return -ENOMEM;
-	words.word[0] = p->whole ? "EVAL" : "EVALSHA";
+	words.word[0] = s->how;
 	words.len[0] = strlen(words.word[0]);
-	words.word[1] = p->whole ? redis_script : s->sha;
+	words.word[1] = function_of(s, !p->req->writes);
 	words.len[1] = strlen(words.word[1]);
 	return redis_conn_send(s->conn, words.n, words.word, words.len, on_answer, p);
 }
@@ -108,6 +189,48 @@ static void fail(struct pages *p, int code, const char *reason)
 {
 	(void)request_fail(p->req, 0, code, "%s", reason);
 	answer(p);
+}
+
+static void on_purged(void *arg, const redisReply *reply, const char *reason);
+
+/* Behind an agent that is gone, a part of all keys at a time. */
+static void purge(struct pages *p)
+{
+	struct redis_store *s = p->store;
+	const char *word[] = {s->how,    function_of(s, true), "0",         "purge",
+	                      p->cursor, p->purge->scope,      p->purge->id};
+
+	if (redis_conn_send(s->conn, 7, word, NULL, on_purged, p))
+		fail(p, -EAGAIN, "Redis cannot be reached");
+}
+
+static void on_purged(void *arg, const redisReply *reply, const char *reason)
+{
+	struct pages *p = arg;
+
+	if (!reply) {
+		fail(p, -EAGAIN, reason);
+	} else if (is_forgotten(reply) && is_loaded(p->store)) {
+		load_script(p->store);
+		purge(p);
+	} else if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 ||
+	           reply->element[0]->type != REDIS_REPLY_STRING) {
+		redis_layout_decode(p->req, reply, NULL);
+		answer(p);
+	} else if (strcmp(reply->element[0]->str, "0") != 0) {
+		(void)snprintf(p->cursor, sizeof(p->cursor), "%s", reply->element[0]->str);
+		purge(p);
+	} else {
+		answer(p);
+	}
+}
+
+static const struct store_key *purged_by(const struct request *req)
+{
+	for (size_t i = 0; i < req->n; i++)
+		if (req->ops[i].verb == STORE_DEL && req->ops[i].purge)
+			return &req->ops[i].key;
+	return NULL;
 }
 
 /* Is there more of the list to fetch? */
@@ -132,11 +255,16 @@ static void on_answer(void *arg, const redisReply *reply, const char *reason)
 		fail(p, -EAGAIN, reason);
 		return;
 	}
-	if (reply->type == REDIS_REPLY_ERROR && !strncmp(reply->str, "NOSCRIPT", 8) && !p->whole) {
-		*p->store->sha = '\0';
+	if (!p->whole && is_forgotten(reply)) {
+		if (is_loaded(p->store))
+			load_script(p->store);
 		rc = send_page(p);
 	} else {
 		redis_layout_decode(p->req, reply, p->page.limit ? &p->page : NULL);
+		if (p->purge && !p->req->status) {
+			purge(p);
+			return;
+		}
 		if (!goes_on(p, before)) {
 			answer(p);
 			return;
@@ -166,7 +294,7 @@ static int run(struct store *store, const struct store_op *ops, size_t n, store_
 		return rc;
 	p = request_alloc(req, sizeof(*p));
 	if (p) {
-		*p = (struct pages){.store = s, .req = req};
+		*p = (struct pages){.store = s, .req = req, .purge = purged_by(req), .cursor = "0"};
 		if (n == 1 && ops->verb == STORE_LIST) {
 			p->left = ops->limit ? ops->limit : UINT32_MAX;
 			p->page.limit = p->left < PAGE_ROWS ? p->left : PAGE_ROWS;
@@ -196,15 +324,11 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_store *s = arg;
 	char rows[8];
-	const char *word[5] = {"EVALSHA", s->sha, "0", "sweep", rows};
+	const char *word[] = {s->how, function_of(s, true), "0", "sweep", rows};
 
 	(void)fd;
 	(void)what;
 	(void)snprintf(rows, sizeof(rows), "%d", SWEEP_ROWS);
-	if (!*s->sha) {
-		word[0] = "EVAL";
-		word[1] = redis_script;
-	}
 	s->sweeping = !redis_conn_send(s->conn, 5, word, NULL, on_swept, s);
 }
 
@@ -216,28 +340,18 @@ static void on_swept(void *arg, const redisReply *reply, const char *reason)
 
 	(void)reason;
 	s->sweeping = false;
-	if (reply && reply->type == REDIS_REPLY_ERROR)
-		*s->sha = '\0';
+	if (reply && is_forgotten(reply) && is_loaded(s))
+		load_script(s);
 	if (reply && !s->closing)
 		sweep_soon(s, more ? 0 : SWEEP_MS);
 }
 
-static void on_loaded(void *arg, const redisReply *reply, const char *reason)
-{
-	struct redis_store *s = arg;
-
-	(void)reason;
-	if (reply && reply->type == REDIS_REPLY_STRING && reply->len == 40)
-		memcpy(s->sha, reply->str, 41);
-}
-
 static void on_up(void *arg)
 {
-	static const char *const load[] = {"SCRIPT", "LOAD", redis_script};
 	struct redis_store *s = arg;
 
 	*s->reason = '\0';
-	(void)redis_conn_send(s->conn, 3, load, NULL, on_loaded, s);
+	load_script(s);
 	if (!s->sweeping)
 		sweep_soon(s, 0);
 	set_health(s, true, "Redis is there again");
@@ -247,7 +361,8 @@ static void on_down(void *arg, const char *reason)
 {
 	struct redis_store *s = arg;
 
-	*s->sha = '\0';
+	s->how = "EVAL";
+	s->what = redis_script;
 	(void)snprintf(s->reason, sizeof(s->reason), "%s", reason);
 	set_health(s, false, reason);
 }
@@ -275,6 +390,7 @@ static void take_event(struct redis_store *s, const redisReply *entry)
 /* [[stream, [entry...]]], or nil: nothing came. */
 static void on_tail(void *arg, const redisReply *reply, const char *reason)
 {
+	static const struct timeval rest = {0, TAIL_REST_MS * 1000};
 	struct redis_store *s = arg;
 	const redisReply *entries = NULL;
 
@@ -286,7 +402,17 @@ static void on_tail(void *arg, const redisReply *reply, const char *reason)
 		entries = reply->element[0]->element[1];
 	for (size_t i = 0; entries && i < entries->elements; i++)
 		take_event(s, entries->element[i]);
-	read_tail(s);
+	if (entries)
+		(void)event_add(s->rest, &rest);
+	else
+		read_tail(s);
+}
+
+static void on_rest(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	read_tail(arg);
 }
 
 static void read_tail(struct redis_store *s)
@@ -358,9 +484,11 @@ static void on_tail_up(void *arg)
 
 static void on_tail_down(void *arg, const char *reason)
 {
+	struct redis_store *s = arg;
+
 	/* The other connection tells; this one comes back by itself. */
-	(void)arg;
 	(void)reason;
+	(void)event_del(s->rest);
 }
 
 /* Opening and closing. */
@@ -397,6 +525,9 @@ static void close_store(struct store *store)
 	redis_conn_destroy(s->tail);
 	if (s->sweep)
 		event_free(s->sweep);
+	if (s->rest)
+		event_free(s->rest);
+	free(s->library);
 	free(s->where);
 	free(s);
 }
@@ -419,7 +550,7 @@ static int wait_for_redis(struct redis_store *s, struct slime_error *err)
 {
 	int64_t end = now_s() + OPEN_S;
 
-	while (!s->caught_up || !*s->sha) {
+	while (!s->caught_up || !is_loaded(s)) {
 		if (*s->reason || now_s() > end)
 			return refuse(err, -ECONNREFUSED, "%s",
 			              *s->reason ? s->reason : "Redis does not answer");
@@ -436,19 +567,19 @@ static int open_store(const struct store_opts *opts, struct store **out, struct 
 
 	if (rc)
 		return rc;
-	if (url.tls)
-		return refuse(err, -EOPNOTSUPP,
-		              "Redis over TLS is not part of this version: use redis:// to a "
-		              "tunnel on this host, or unix://");
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return refuse(err, -ENOMEM, "no memory for the store");
 	s->store.table = &store_redis;
 	s->opts = *opts;
 	s->up = true;
+	s->how = "EVAL";
+	s->what = redis_script;
 	s->where = strdup(opts->where);
+	s->library = library_text();
 	s->sweep = evtimer_new(opts->loop, on_sweep, s);
-	s->conn = s->sweep ? connect_to(s, &url, false) : NULL;
+	s->rest = evtimer_new(opts->loop, on_rest, s);
+	s->conn = s->library && s->sweep && s->rest ? connect_to(s, &url, false) : NULL;
 	s->tail = s->conn ? connect_to(s, &url, true) : NULL;
 	rc = s->where && s->tail ? wait_for_redis(s, err)
 	                         : refuse(err, -ENOMEM, "no memory for the store");

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "openssl_table.h"
@@ -12,6 +13,7 @@
 enum {
 	FILETYPE_PEM = 1,
 	CTRL_MODE = 33,
+	CTRL_SET_TLSEXT_HOSTNAME = 55,
 	CTRL_SET_MIN_PROTO_VERSION = 123,
 	TLS_1_2 = 0x0303,
 	MODE_PARTIAL_WRITE = 0x1,
@@ -63,17 +65,12 @@ static int trust_clients(SSL_CTX *ctx, const char *client_ca, struct slime_error
 	return 0;
 }
 
-int tls_create(const char *cert, const char *key, const char *client_ca, struct tls **out,
-               struct slime_error *err)
+static int create(const SSL_METHOD *method, struct tls **out, struct slime_error *err)
 {
-	struct tls *tls;
-	int rc = openssl_load(err);
+	struct tls *tls = calloc(1, sizeof(*tls));
 
-	if (rc < 0)
-		return rc;
-	tls = calloc(1, sizeof(*tls));
 	if (tls)
-		tls->ctx = openssl.SSL_CTX_new(openssl.TLS_server_method());
+		tls->ctx = openssl.SSL_CTX_new(method);
 	if (!tls || !tls->ctx) {
 		free(tls);
 		return refuse(err, -ENOMEM, "no memory for TLS");
@@ -83,6 +80,20 @@ int tls_create(const char *cert, const char *key, const char *client_ca, struct 
 	(void)openssl.SSL_CTX_ctrl(tls->ctx, CTRL_MODE,
 	                           MODE_PARTIAL_WRITE | MODE_MOVING_BUFFER | MODE_RELEASE_BUFFERS,
 	                           NULL);
+	*out = tls;
+	return 0;
+}
+
+int tls_create(const char *cert, const char *key, const char *client_ca, struct tls **out,
+               struct slime_error *err)
+{
+	struct tls *tls;
+	int rc = openssl_load(err);
+
+	if (rc == 0)
+		rc = create(openssl.TLS_server_method(), &tls, err);
+	if (rc < 0)
+		return rc;
 	rc = load_files(tls->ctx, cert, key, err);
 	if (rc == 0 && client_ca)
 		rc = trust_clients(tls->ctx, client_ca, err);
@@ -94,6 +105,19 @@ int tls_create(const char *cert, const char *key, const char *client_ca, struct 
 	return 0;
 }
 
+int tls_create_client(struct tls **out, struct slime_error *err)
+{
+	int rc = openssl_load(err);
+
+	if (rc == 0)
+		rc = create(openssl.TLS_client_method(), out, err);
+	if (rc < 0)
+		return rc;
+	(void)openssl.SSL_CTX_set_default_verify_paths((*out)->ctx);
+	openssl.SSL_CTX_set_verify((*out)->ctx, VERIFY_PEER, NULL);
+	return 0;
+}
+
 void tls_destroy(struct tls *tls)
 {
 	if (!tls)
@@ -102,7 +126,7 @@ void tls_destroy(struct tls *tls)
 	free(tls);
 }
 
-struct tls_conn *tls_accept(struct tls *tls, int fd)
+static struct tls_conn *create_conn(struct tls *tls, int fd)
 {
 	struct tls_conn *conn = calloc(1, sizeof(*conn));
 
@@ -115,7 +139,32 @@ struct tls_conn *tls_accept(struct tls *tls, int fd)
 		free(conn);
 		return NULL;
 	}
-	openssl.SSL_set_accept_state(conn->ssl);
+	return conn;
+}
+
+struct tls_conn *tls_accept(struct tls *tls, int fd)
+{
+	struct tls_conn *conn = create_conn(tls, fd);
+
+	if (conn)
+		openssl.SSL_set_accept_state(conn->ssl);
+	return conn;
+}
+
+struct tls_conn *tls_connect(struct tls *tls, int fd, const char *host)
+{
+	struct tls_conn *conn = create_conn(tls, fd);
+
+	if (!conn)
+		return NULL;
+	if (openssl.SSL_set1_host(conn->ssl, host) != 1) {
+		openssl.SSL_free(conn->ssl);
+		free(conn);
+		return NULL;
+	}
+	/* OpenSSL does not write to the name */
+	(void)openssl.SSL_ctrl(conn->ssl, CTRL_SET_TLSEXT_HOSTNAME, 0, (void *)(uintptr_t)host);
+	openssl.SSL_set_connect_state(conn->ssl);
 	return conn;
 }
 
@@ -164,4 +213,9 @@ ssize_t tls_write(struct tls_conn *conn, const void *buf, size_t len)
 	openssl.ERR_clear_error();
 	return result_of(conn,
 	                 openssl.SSL_write(conn->ssl, buf, len > INT_MAX ? INT_MAX : (int)len));
+}
+
+const char *tls_reason(char *buf, size_t len)
+{
+	return openssl_reason(buf, len);
 }

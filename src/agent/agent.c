@@ -427,6 +427,7 @@ void slime_agent_destroy(slime_agent *agent)
 	cancel_jobs(agent);
 	sl_register_stop(agent);
 	sl_door_close(agent);
+	sl_flight_door_close(agent->flight_door);
 	bury(agent, 0);
 	sl_presence_free(agent);
 	sl_publish_free(agent);

@@ -98,6 +98,8 @@ struct sl_session {
 	int64_t buried_ns;      /* when the last user left it */
 	_Atomic bool dead;      /* a transfer, or a look, found the peer gone */
 	LIST_HEAD(, sl_known) known[SL_BUCKETS]; /* lock */
+	/* lock: of regions that moved; a transfer that found one before may be about to use it */
+	LIST_HEAD(, sl_known) retired;
 	TAILQ_ENTRY(sl_session) entry;
 };
 TAILQ_HEAD(sl_sessions, sl_session);
@@ -121,7 +123,7 @@ struct slime_link {
 	uint64_t peer_incarnation;   /* likewise */
 	uint64_t transfers, bytes, failed, waited[SLIME_LINK_WAITS]; /* lock */
 	int64_t logged_ns;                                           /* lock */
-	char said[1024];             /* likewise: why this transport, or what went wrong */
+	char said[1024]; /* likewise: why this transport, or what went wrong */
 
 	/* loop */
 	char id[SL_LINK_ID_LEN];
@@ -193,7 +195,7 @@ struct slime_agent {
 	/* loop: friend.c, listen.c */
 	char secret[SL_TICKET_SECRET]; /* constant: of our tickets */
 	struct sl_flight_door *flight_door;
-	char *listen;                  /* constant; NULL: not before it is needed */
+	char *listen; /* constant; NULL: not before it is needed */
 	struct sl_door *door;
 	LIST_HEAD(, sl_friend) friends;
 	_Atomic unsigned nfriends;

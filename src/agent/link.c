@@ -7,7 +7,7 @@
  *	   │ called        │ ▲ timer            ▲  │ failed         │ the peer is gone, or in
  *	   └───────────────┼─┼──────────────────┘  ▼                ▼ a new life
  *	                   └─┘ no answer     RECONNECTING ◄─────── LOST
- *	                                      (as RESOLVING)  ask, timer, peer seen
+ *	                                      (as RESOLVING)   go: ask, timer, peer seen
  *	  any ──close──► CLOSED
  *
  * The caller makes an endpoint and says so in a "call"; the peer makes one and
@@ -36,6 +36,7 @@ enum {
 
 enum event_of_link {
 	EV_ASK,      /* somebody wants it up */
+	EV_GO,       /* ... and it is time */
 	EV_POSTED,   /* the peer's mailbox took our call */
 	EV_NO_PEER,  /* it did not: no such peer, or no control plane */
 	EV_ANSWER,   /* the peer's endpoint is in peer_desc */
@@ -285,7 +286,7 @@ static void came_up(slime_link *link)
 	struct slime_ep_info info = {.size = sizeof(info)};
 
 	(void)event_del(link->timer);
-	link->failures = 0;
+	link->since_ns = sl_clock_ns();
 	if (slime_ep_get_info(link->session->ep, &info) == 0)
 		say(link, info.because);
 	wake_waiters(link);
@@ -301,16 +302,27 @@ static bool has_users(slime_link *link)
 	return has;
 }
 
+/* Back-off begins anew only after a life of some length: peers that meet and part in turn do not
+ * take all of the processor. */
+static int64_t next_call_us(slime_link *link)
+{
+	if (sl_clock_ns() - link->since_ns > SL_NS_PER_S)
+		link->failures = 0;
+	link->failures++;
+	return link->failures == 1 ? 0 : 1000 * (int64_t)sl_backoff_ms(link->failures - 2);
+}
+
 /* Who called calls again; who was called waits for it, and calls after a while if he has users. */
 static void lose(slime_link *link)
 {
+	sl_flight_log(link, "lost");
 	set_session(link, NULL);
 	drop_post(link);
 	sl_lock_take(&link->agent->lock);
 	link->reconnects++;
 	sl_lock_drop(&link->agent->lock);
 	if (link->caller)
-		sl_timer_in(link->timer, 0);
+		sl_timer_in(link->timer, next_call_us(link));
 	else if (has_users(link))
 		sl_timer_in(link->timer, ANSWER_MS * 1000 / 2);
 	else
@@ -346,10 +358,17 @@ static void shut(slime_link *link)
 	wake_waiters(link);
 }
 
+/* A transfer waits, so now, unless the last lives of the link were short. */
+static void hurry(slime_link *link)
+{
+	if (!link->caller || link->failures < 2)
+		step(link, EV_GO);
+}
+
 static void nobody_wants(slime_link *link)
 {
 	if (link->caller || has_users(link))
-		step(link, EV_ASK);
+		step(link, EV_GO);
 	else
 		step(link, EV_CLOSE);
 }
@@ -411,7 +430,8 @@ static const struct transition table[STATES][EV_N] =
 	    },
 	[SLIME_LINK_LOST] =
 	    {
-		[EV_ASK] = {call, RECONNECTING_},
+		[EV_ASK] = {hurry, LOST_},
+		[EV_GO] = {call, RECONNECTING_},
 		[EV_CALLED] = {accept_call, CONNECTING_},
 		[EV_NEW_LIFE] = {nobody_wants, LOST_},
 		[EV_BYE] = {let_go, IDLE_},

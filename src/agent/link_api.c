@@ -199,27 +199,37 @@ slime_ep *slime_link_ep(slime_link *link)
 	return ep;
 }
 
+/* The peer's region NAME, if S knows what it means now; it stays until S goes. */
+static bool hand_out(slime_link *link, struct sl_session *s, const char *name, slime_rmr **out)
+{
+	struct sl_known *k;
+	bool known;
+
+	sl_lock_take(&link->agent->lock);
+	k = sl_session_find_locked(s, name);
+	known = k && !k->stale;
+	if (known) {
+		k->handed_out = true;
+		*out = k->rmr;
+	}
+	sl_lock_drop(&link->agent->lock);
+	return known;
+}
+
 int slime_link_region(slime_link *link, const char *name, slime_rmr **out, struct slime_error *err)
 {
 	struct sl_session *s;
-	struct sl_known *k;
-	int rc;
+	int rc = 0;
 
-	if (!link || !out)
-		return sl_fail(err, -EINVAL, "no link, or no place for the region");
+	if (!link || !name || !out)
+		return sl_fail(err, -EINVAL, "no link, no name, or no place for the region");
 	if (!slime_link_ep(link)) /* it is for raw transfers: the endpoint stays as well */
 		return sl_fail(err, -ENOTCONN, "the link to '%.100s' is not up", link->peer);
 	s = sl_link_session(link);
 	if (!s)
 		return sl_fail(err, -ENOTCONN, "the link to '%.100s' is not up", link->peer);
-	rc = sl_session_resolve(link, s, name, err);
-	if (!rc) {
-		sl_lock_take(&link->agent->lock);
-		k = sl_session_find_locked(s, name);
-		k->handed_out = true;
-		*out = k->rmr;
-		sl_lock_drop(&link->agent->lock);
-	}
+	while (!rc && !hand_out(link, s, name, out))
+		rc = sl_session_resolve(link, s, name, err);
 	sl_session_unref(link->agent, s);
 	return rc;
 }

@@ -113,14 +113,15 @@ static json_t *connection(slime_agent *agent, slime_link *link)
 	(void)snprintf(id, sizeof(id), "%s:%s->%s#%s", agent->alias, local, info.peer, link->key);
 	for (int i = 0; i < SLIME_LINK_WAITS; i++)
 		(void)json_array_append_new(waited, json_integer((json_int_t)info.waited[i]));
-	return json_pack("{ss, ss, ss, ss, ss, sb, sI, sI, sI, sI, so}", "conn_id", id, "peer", info.peer,
-	                 "local_nic", local, "remote_nic", "", "state",
+	return json_pack("{ss, ss, ss, ss, ss, sb, sI, sI, sI, sI, so}", "conn_id", id, "peer",
+	                 info.peer, "local_nic", local, "remote_nic", "", "state",
 	                 up                                ? "connected"
 	                 : info.state == SLIME_LINK_CLOSED ? "failed"
 	                                                   : "connecting",
-	                 "connected", up, "reconnects", (json_int_t)info.reconnects, "transfers_total",
-	                 (json_int_t)info.transfers, "bytes_total", (json_int_t)info.bytes,
-	                 "failed_total", (json_int_t)info.failed, "waited_us_log2", waited);
+	                 "connected", up, "reconnects", (json_int_t)info.reconnects,
+	                 "transfers_total", (json_int_t)info.transfers, "bytes_total",
+	                 (json_int_t)info.bytes, "failed_total", (json_int_t)info.failed,
+	                 "waited_us_log2", waited);
 }
 
 static json_t *connections(slime_agent *agent)

@@ -217,6 +217,7 @@ void sl_register_start(slime_agent *agent, struct sl_job *job)
 	struct slime_error err;
 	int rc = agent->listen ? sl_door_open(agent, agent->listen, &err) : 0;
 
+	agent->flight_door = sl_flight_door_open(agent); /* a help, not a need */
 	if (!rc && !agent->ctrl)
 		rc = name_ourselves(agent, &err);
 	if (rc || !agent->ctrl) {

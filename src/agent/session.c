@@ -54,6 +54,8 @@ void sl_session_free(struct sl_session *s)
 		while (!LIST_EMPTY(&s->known[b]))
 			known_free(LIST_FIRST(&s->known[b]));
 	}
+	while (!LIST_EMPTY(&s->retired))
+		known_free(LIST_FIRST(&s->retired));
 	slime_ep_destroy(s->ep);
 	free(s);
 }
@@ -102,6 +104,8 @@ void sl_session_forget_locked(struct sl_session *s, const char *name)
 		k->stale = true;
 	}
 }
+
+LIST_HEAD(knowns, sl_known);
 
 /* A question for a region's record, and what came of it. */
 struct resolve {
@@ -155,27 +159,39 @@ static void start_resolve(slime_agent *agent, struct sl_job *job)
 		sl_job_done(agent, job, sl_not_asked(agent, r->peer, &err), &err);
 }
 
+/* Retired handles that were not handed out, when nobody but the link and the caller is on S. */
+static void take_unused_locked(const slime_link *link, struct sl_session *s, struct knowns *out)
+{
+	struct sl_known *k, *next;
+
+	if (link->session != s || atomic_load(&s->refs) > 2)
+		return;
+	for (k = LIST_FIRST(&s->retired); k; k = next) {
+		next = LIST_NEXT(k, entry);
+		if (k->handed_out)
+			continue; /* freed with the session */
+		LIST_REMOVE(k, entry);
+		LIST_INSERT_HEAD(out, k, entry);
+	}
+}
+
 /* Put RMR under NAME, unless another thread was faster. */
 static int keep(slime_link *link, struct sl_session *s, const char *name, slime_rmr *rmr)
 {
 	struct sl_known *fresh = calloc(1, sizeof(*fresh)), *k;
+	struct knowns unused = LIST_HEAD_INITIALIZER(unused);
 	int rc = 0;
 
 	if (fresh)
 		fresh->name = strdup(name);
 	sl_lock_take(&link->agent->lock);
 	k = sl_session_find_locked(s, name);
-	if (k && k->stale && k->handed_out) {
-		k->name[0] = '\0'; /* nobody finds it any more; it is freed with the session */
+	if (k && k->stale) {
+		LIST_REMOVE(k, entry);
+		LIST_INSERT_HEAD(&s->retired, k, entry);
 		k = NULL;
 	}
-	if (k && k->stale) {
-		slime_rmr *old = k->rmr;
-
-		k->rmr = rmr;
-		k->stale = false;
-		rmr = old;
-	} else if (!k && fresh && fresh->name) {
+	if (!k && fresh && fresh->name) {
 		fresh->rmr = rmr;
 		LIST_INSERT_HEAD(&s->known[sl_bucket_of(name)], fresh, entry);
 		fresh = NULL;
@@ -183,7 +199,10 @@ static int keep(slime_link *link, struct sl_session *s, const char *name, slime_
 	} else if (!k) {
 		rc = -ENOMEM;
 	}
+	take_unused_locked(link, s, &unused);
 	sl_lock_drop(&link->agent->lock);
+	while (!LIST_EMPTY(&unused))
+		known_free(LIST_FIRST(&unused));
 	if (fresh)
 		free(fresh->name);
 	free(fresh);

@@ -7,6 +7,7 @@
  * waits in the caller's thread.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,10 +38,20 @@ static int submit_write_imm(slime_ep *ep, const struct slime_seg *segs, size_t n
 	return slime_ep_write_imm(ep, segs, n, imm, how, out);
 }
 
-static int64_t limit_of(const slime_agent *agent, const struct slime_submit *how)
+/* How long a transfer may wait before it is submitted, and whether it had to. */
+struct patience {
+	int64_t began_ns, until_ns;
+	bool waited;
+};
+
+static struct patience patience_of(const slime_agent *agent, const struct slime_submit *how)
 {
-	return sl_clock_after(how && how->timeout_ns > 0 ? how->timeout_ns
-	                                                 : agent->timeout_ms * SL_NS_PER_MS);
+	int64_t limit =
+	    how && how->timeout_ns > 0 ? how->timeout_ns : agent->timeout_ms * SL_NS_PER_MS;
+	int64_t now = sl_clock_ns();
+
+	return (struct patience){.began_ns = now,
+	                         .until_ns = limit > SL_NEVER - now ? SL_NEVER : now + limit};
 }
 
 /*
@@ -88,13 +99,14 @@ static int translate_locked(slime_agent *agent, struct sl_session *s,
 }
 
 /* The session, when the link is up, or comes up in time. */
-static int session_until(slime_link *link, int64_t until, struct sl_session **out)
+static int session_until(slime_link *link, struct patience *p, struct sl_session **out)
 {
 	int rc = 0;
 
 	while (!(*out = sl_link_session(link))) {
-		int64_t left = until - sl_clock_ns();
+		int64_t left = p->until_ns - sl_clock_ns();
 
+		p->waited = true;
 		rc = slime_link_wait(link, left, NULL);
 		if (rc)
 			return rc == -ETIMEDOUT ? -ENOTCONN : rc;
@@ -102,9 +114,10 @@ static int session_until(slime_link *link, int64_t until, struct sl_session **ou
 	return 0;
 }
 
-static unsigned bucket_of(int64_t waited_ns)
+/* Which counter of slime_link_info.waited a wait of NS belongs to. */
+static unsigned bucket_of(int64_t ns)
 {
-	uint64_t us = (uint64_t)(waited_ns > 0 ? waited_ns : 0) / 1000;
+	uint64_t us = (uint64_t)(ns > 0 ? ns : 0) / 1000;
 	unsigned b = 1;
 
 	while (b < SLIME_LINK_WAITS - 1 && us >> b)
@@ -112,20 +125,18 @@ static unsigned bucket_of(int64_t waited_ns)
 	return b;
 }
 
-/* The end of a submission that had to wait, or failed: off the fast path. */
-static void count_slow(slime_link *link, int rc, int64_t began_ns, int64_t until)
+/* One that moves BYTES ended with RC, and had to wait on the way if WAITED. */
+static void count(slime_link *link, int rc, uint64_t bytes, const struct patience *p)
 {
-	int64_t now = sl_clock_ns();
+	int64_t now = p->waited || rc ? sl_clock_ns() : 0;
 
 	sl_lock_take(&link->agent->lock);
-	if (rc)
-		link->failed++;
-	if (began_ns) {
-		link->waited[0] -= rc == 0; /* counted there when it was translated */
-		link->waited[bucket_of(now - began_ns)]++;
-	}
+	link->failed += rc != 0;
+	link->transfers += rc == 0;
+	link->bytes += rc == 0 ? bytes : 0;
+	link->waited[p->waited ? bucket_of(now - p->began_ns) : 0]++;
 	sl_lock_drop(&link->agent->lock);
-	if (rc && now >= until)
+	if (rc && now >= p->until_ns)
 		sl_flight_log(link, "a transfer waited until its time was over");
 }
 
@@ -140,7 +151,8 @@ static void check_result(slime_link *link, struct sl_session *s, int rc)
 /* Once, on session S. 1: nothing was done, and the peer's names must be looked up. */
 static int try_once(slime_link *link, struct sl_session *s, submit_fn *submit,
                     const struct slime_named_seg *in, struct slime_seg *segs, size_t n,
-                    uint32_t imm, const struct slime_submit *how, slime_op **out, int64_t until)
+                    uint32_t imm, const struct slime_submit *how, slime_op **out,
+                    struct patience *p)
 {
 	const char *who = NULL;
 	bool stale = false;
@@ -152,13 +164,16 @@ static int try_once(slime_link *link, struct sl_session *s, submit_fn *submit,
 		sl_lock_drop(&link->agent->lock);
 		if (rc <= 0)
 			break;
+		p->waited = true;
 		rc = sl_session_resolve(link, s, who, NULL);
 		if (rc == -ENOENT && stale)
 			rc = -ESTALE; /* it was there, and was withdrawn */
+		if (rc == -ETIMEDOUT)
+			rc = -ENOTCONN; /* a transfer does not end with "not yet" */
 		if (rc)
 			break;
-		if (sl_clock_ns() > until) {
-			rc = -ETIMEDOUT;
+		if (sl_clock_ns() > p->until_ns) {
+			rc = -ENOTCONN;
 			break;
 		}
 	}
@@ -172,7 +187,8 @@ static int transfer(slime_link *link, submit_fn *submit, const struct slime_name
                     uint32_t imm, const struct slime_submit *how, slime_op **out)
 {
 	struct slime_seg inside[SEGS_INLINE], *segs = inside;
-	int64_t until;
+	struct patience p;
+	uint64_t bytes = 0;
 	int rc;
 
 	if (!link || (n && !in) || n > 65536)
@@ -180,22 +196,24 @@ static int transfer(slime_link *link, submit_fn *submit, const struct slime_name
 	for (size_t i = 0; i < n; i++) {
 		if (!in[i].remote || (!in[i].local && !in[i].local_mr))
 			return -EINVAL;
+		bytes += in[i].len * (in[i].count ? in[i].count : 1);
 	}
 	if (n > SEGS_INLINE)
 		segs = malloc(n * sizeof(*segs));
 	if (!segs)
 		return -ENOMEM;
-	until = limit_of(link->agent, how);
+	p = patience_of(link->agent, how);
 	do {
 		struct sl_session *s;
 
-		rc = session_until(link, until, &s);
+		rc = session_until(link, &p, &s);
 		if (rc)
 			break;
-		rc = try_once(link, s, submit, in, segs, n, imm, how, out, until);
+		rc = try_once(link, s, submit, in, segs, n, imm, how, out, &p);
 		sl_session_unref(link->agent, s);
 		/* lost before anything of it was on its way: the next session will do */
-	} while (rc == -ECONNRESET && sl_clock_ns() < until);
+	} while (rc == -ECONNRESET && sl_clock_ns() < p.until_ns);
+	count(link, rc, bytes, &p);
 	if (segs != inside)
 		free(segs);
 	return rc;
@@ -232,18 +250,19 @@ static int submit_recv_imm(slime_ep *ep, const struct slime_span *none,
 static int message(slime_link *link, message_fn *submit, const struct slime_span *span,
                    const struct slime_submit *how, slime_op **out)
 {
-	int64_t until = limit_of(link->agent, how);
+	struct patience p = patience_of(link->agent, how);
 	struct sl_session *s;
 	int rc;
 
 	do {
-		rc = session_until(link, until, &s);
+		rc = session_until(link, &p, &s);
 		if (rc)
-			return rc;
+			break;
 		rc = submit(s->ep, span, how, out);
 		check_result(link, s, rc);
 		sl_session_unref(link->agent, s);
-	} while (rc == -ECONNRESET && sl_clock_ns() < until);
+	} while (rc == -ECONNRESET && sl_clock_ns() < p.until_ns);
+	count(link, rc, span ? span->len : 0, &p);
 	return rc;
 }
 

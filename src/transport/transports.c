@@ -26,8 +26,7 @@ const struct sl_transport_absent sl_transports_absent[] = {
     {"cuda_ipc", "the NVLink transport is not part of this version"},
     {"ascend", "the Ascend Direct transport is not part of this version"},
 #if !SLIME_WITH_RDMA
-    {"rdma",
-     "this build was made without it (BUILD_RDMA=OFF, or libibverbs-dev was missing)"},
+    {"rdma", "this build was made without it (BUILD_RDMA=OFF, or libibverbs-dev was missing)"},
 #endif
 #if !SLIME_WITH_TCP
     {"tcp", "this build was made without it (BUILD_TCP=OFF)"},

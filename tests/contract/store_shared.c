@@ -263,7 +263,6 @@ static void a_place_without_redis_is_refused_by_name(void)
 	only_on_redis();
 	CHECK(rig_try("redis://127.0.0.1:1/0", &r) < 0);
 	CHECK(strstr(test_err.text, "127.0.0.1:1") != NULL);
-	CHECK(rig_try("rediss://127.0.0.1/", &r) == -EOPNOTSUPP); /* never in the clear instead */
 	CHECK(rig_try("http://127.0.0.1/", &r) == -EINVAL);
 	CHECK(rig_try("redis://", &r) == -EINVAL);
 	CHECK(now_ns() - began < 10000 * NS_PER_MS);
@@ -285,6 +284,78 @@ static void a_redis_without_memory_is_said_and_changes_nothing(void)
 	rig_close(r);
 }
 
+static void a_redis_that_forgot_the_script_gets_it_again(void)
+{
+	struct rig *r = rig_create();
+	struct store_key key = key_of(STORE_LEASE, "s", "", "l");
+
+	only_on_redis();
+	(void)put(r, key, "{\"a\":1}");
+	for (int i = 0; i < 3; i++) {
+		(void)redis_says("function flush");
+		(void)redis_says("script flush");
+		CHECK_ASK(r, put_of(key, "{\"a\":2}"), 0);
+		CHECK(is_there(r, key));
+	}
+	CHECK(strstr(redis_says("function list"), "nanoctrl_") != NULL);
+	rig_close(r);
+}
+
+static void a_redis_without_functions_runs_scripts(void)
+{
+	struct rig *r = rig_create(), *second;
+	struct store_key key = key_of(STORE_LEASE, "s", "", "l");
+
+	only_on_redis();
+	(void)put(r, key, "{\"a\":1}");
+	(void)redis_says("function flush");
+	(void)redis_says("acl setuser default -function -fcall");
+	second = rig_again();
+	CHECK(is_there(second, key));
+	(void)put(second, key, "{\"a\":2}");
+	(void)redis_says("script flush");
+	(void)put(second, key, "{\"a\":3}");
+	CHECK_JSON((ask1(second, get_of(key)), second->answer.row->value), "{\"a\":3}");
+	rig_close(second);
+	rig_close(r);
+}
+
+static bool redis_has(const char *key)
+{
+	char command[200];
+
+	(void)snprintf(command, sizeof(command), "exists %s", key);
+	return strchr(redis_says(command), '1') != NULL;
+}
+
+static void a_purge_takes_what_others_wrote_for_the_agent_and_no_more(void)
+{
+	static const char *const of_a[] = {"s:exchange:a:b", "s:exchange:b:a", "s:mr:a:kv"};
+	static const char *const of_others[] = {"s:exchange:b:c", "exchange:a:b", "s:mr:b:a",
+	                                        "s:mr:ab:x"};
+	struct rig *r = rig_create();
+	struct store_op op = del_of(key_of(STORE_AGENT, "s", "", "a"));
+	char command[200];
+
+	only_on_redis();
+	for (size_t i = 0; i < 7; i++) {
+		(void)snprintf(command, sizeof(command), "set %s x",
+		               i < 3 ? of_a[i] : of_others[i - 3]);
+		(void)redis_says(command);
+	}
+	(void)put(r, key_of(STORE_REGION, "s", "a:b", "kv"), "{\"addr\":1}"); /* s:mr:a:b:kv */
+	(void)redis_says("eval \"for i=1,5000 do redis.call('set','filler'..i,1) end\" 0");
+	(void)put(r, key_of(STORE_AGENT, "s", "", "a"), "{\"addr\":\"h\"}");
+	op.purge = true;
+	CHECK_ASK(r, op, 0);
+	for (size_t i = 0; i < 3; i++)
+		CHECK(!redis_has(of_a[i]));
+	for (size_t i = 0; i < 4; i++)
+		CHECK(redis_has(of_others[i]));
+	CHECK(is_there(r, key_of(STORE_REGION, "s", "a:b", "kv")));
+	rig_close(r);
+}
+
 const struct contract_case store_shared_cases[] = {
     {"the_reference_finds_entities_where_it_looks", the_reference_finds_entities_where_it_looks, 1},
     {"the_reference_finds_agents_and_their_things", the_reference_finds_agents_and_their_things, 1},
@@ -298,5 +369,10 @@ const struct contract_case store_shared_cases[] = {
     {"a_place_without_redis_is_refused_by_name", a_place_without_redis_is_refused_by_name, 1},
     {"a_redis_without_memory_is_said_and_changes_nothing",
      a_redis_without_memory_is_said_and_changes_nothing, 1},
+    {"a_redis_that_forgot_the_script_gets_it_again", a_redis_that_forgot_the_script_gets_it_again,
+     1},
+    {"a_redis_without_functions_runs_scripts", a_redis_without_functions_runs_scripts, 1},
+    {"a_purge_takes_what_others_wrote_for_the_agent_and_no_more",
+     a_purge_takes_what_others_wrote_for_the_agent_and_no_more, 1},
     {0},
 };

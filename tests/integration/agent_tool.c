@@ -22,6 +22,7 @@
  *	loop I PEER NAME LEN MS         reads until the next line: looped GOOD BAD WORST_NS
  *	peers I | regions I PEER        names N NAME...
  *	info I PEER                     info STATE TRANSPORT RECONNECTS INCARNATION
+ *	counts I PEER                   counts TRANSFERS BYTES FAILED AT_ONCE WAITED
  *	events I                        ok: from now on they are kept
  *	event I MS                      joined ALIAS | left ALIAS | missed | none
  *	flight I                        its flight recorder, then ok
@@ -261,6 +262,23 @@ static void info(struct one *a, const char *peer)
 	       (unsigned long long)i.reconnects, (unsigned long long)i.peer_incarnation);
 }
 
+static void counts(struct one *a, const char *peer)
+{
+	struct slime_link_info i = {.size = sizeof(i)};
+	slime_link *link = link_of(a, peer);
+	unsigned long long waited = 0;
+
+	if (!link || slime_link_get_info(link, &i)) {
+		printf("error ENOENT no link\n");
+		return;
+	}
+	for (int b = 1; b < SLIME_LINK_WAITS; b++)
+		waited += i.waited[b];
+	printf("counts %llu %llu %llu %llu %llu\n", (unsigned long long)i.transfers,
+	       (unsigned long long)i.bytes, (unsigned long long)i.failed,
+	       (unsigned long long)i.waited[0], waited);
+}
+
 static void event(struct one *a, int ms)
 {
 	static const char *const changes[] = {"?", "joined", "left", "missed"};
@@ -411,6 +429,8 @@ static void answer(char **w, unsigned n)
 		names(a, w[2]);
 	} else if (is(w, n, "info", 3)) {
 		info(a, w[2]);
+	} else if (is(w, n, "counts", 3)) {
+		counts(a, w[2]);
 	} else if (is(w, n, "events", 2)) {
 		tell(slime_agent_event_fd(a->agent, &err));
 	} else if (is(w, n, "event", 3)) {

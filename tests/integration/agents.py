@@ -17,9 +17,9 @@ DEADLINE_S = 60
 class Process:
     """A program that answers lines. Left behind, it is killed."""
 
-    def __init__(self, *args):
+    def __init__(self, *args, **popen):
         self.popen = subprocess.Popen(
-            [*map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [*map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **popen
         )
         self.ahead = b""
 
@@ -79,8 +79,8 @@ class Daemon(Process):
 class Tool(Process):
     """One agent_tool: ask() it, and ok() what must go well."""
 
-    def __init__(self, url):
-        super().__init__(BIN / "tests" / "agent_tool", url)
+    def __init__(self, url, **popen):
+        super().__init__(BIN / "tests" / "agent_tool", url, **popen)
 
     def ask(self, *words, timeout=DEADLINE_S):
         self.say(*words)

@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -15,6 +17,7 @@ from nanoctrl_daemon import (
     DEADLINE_S,
     Daemon,
     ask,
+    free_port,
     make_certificates,
     read_all,
     read_answer,
@@ -487,6 +490,49 @@ def test_with_a_client_authority_only_its_clients_come_in(tmp_path):
         assert get(tls_context(where, client=True)) == 200
         with pytest.raises(OSError):
             get(tls_context(where))
+
+
+@pytest.fixture
+def redis_with_tls(tmp_path):
+    """The directory of a certificate, the port of a Redis that has it, and its port without TLS."""
+    if not shutil.which("redis-server"):
+        pytest.skip("there is no redis-server here (package redis-server)")
+    where = make_certificates(tmp_path)
+    port, plain = free_port(), free_port()
+    files = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"]
+    rules = ["--tls-auth-clients", "no", "--bind", "127.0.0.1 127.0.0.2", "--save", ""]
+    with open(where / "redis.log", "wb") as log:
+        server = subprocess.Popen(
+            ["redis-server", "--port", str(plain), "--tls-port", str(port), *files, *rules],
+            cwd=where,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        text = (where / "redis.log").read_text
+        wait_until("Redis to be ready", lambda: "Ready to accept" in text() or server.poll() is not None)
+        if server.poll() is not None:
+            pytest.skip(f"this redis-server has no TLS: {text()[-200:]}")
+        yield where, port, plain
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_redis_is_reached_over_tls_and_its_certificate_looked_at(tmp_path, redis_with_tls):
+    where, port, plain = redis_with_tls
+    trust = {"SSL_CERT_FILE": str(where / "ca.pem")}
+    large = {"entity_id": "large", "kind": "k", "metadata": {"x": "y" * 500_000}}
+    with Daemon(tmp_path, "--redis-url", f"rediss://localhost:{port}", db=None, env=trust) as d:
+        assert d.post("/register", large).status == 200
+        assert d.post("/heartbeat", {**BEAT, "entity_id": "large"}).json["status"] == "ok"
+        got = d.post("/get_entity_info", {"entity_id": "large"}).json["entity_info"]
+        assert got["metadata"] == large["metadata"]
+    with pytest.raises(AssertionError, match="no answer"):  # it does not go on in the clear
+        Daemon(tmp_path, "--redis-url", f"rediss://localhost:{plain}", db=None, env=trust).__exit__()
+    for env, host in (({}, "localhost"), (trust, "127.0.0.2")):  # not trusted; not its name
+        with pytest.raises(AssertionError, match="certificate verify failed"):
+            Daemon(tmp_path, "--redis-url", f"rediss://{host}:{port}", db=None, env=env).__exit__()
 
 
 # --- who may do what

@@ -170,11 +170,17 @@ cdef class Link:
         """1: connected. 0: not yet; it goes on, until DEADLINE at least. Raises what went wrong."""
         cdef slime_desc desc
         desc_of(exported, &desc)
-        if self.state == NEW:
-            self.peer = desc
-            self.state = CONNECTING
         self.give_up = deadline
-        return self.connect_step(&desc, 0)
+        if self.state != NEW:
+            return self.connect_step(&desc, 0)
+        self.peer = desc
+        self.state = CONNECTING
+        try:
+            return self.connect_step(&desc, 0)
+        except (_errors.ProtocolError, _errors.Invalid):
+            if self.state == FAILED:   # no description of a peer's: nothing has begun
+                self.state = NEW
+            raise
 
     cdef int connect_step(self, slime_desc *desc, int64_t timeout) except -1:
         cdef slime_error err
@@ -249,7 +255,7 @@ cdef class Link:
         """Post F or hold it. Raises what makes it impossible; then F is as if never made."""
         cdef int rc
         self.ctx.check()
-        if self.state == CLOSED or not self.ep:
+        if self.state == CLOSED or (not self.ep and self.state != CONNECTING):
             raise _errors.make(-ECANCELED, "the endpoint is closed")
         if self.state == FAILED:
             raise _errors.make(-ENOTCONN, f"the endpoint is not connected: {self.failure}")

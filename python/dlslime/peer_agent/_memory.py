@@ -36,8 +36,9 @@ class AgentPool(Pool):
         return super().register(addr, length, name)
 
     def unregister(self, key):
-        handle = self.names.get(key, -1) if isinstance(key, str) else key
-        self._withdraw([name for name, h in list(self.names.items()) if h == handle])
+        if isinstance(key, str):
+            key = self.names.get(key, -1)
+        self._withdraw([name for name, handle in list(self.names.items()) if handle == key])
         return super().unregister(key)
 
     def rkey(self, handle):

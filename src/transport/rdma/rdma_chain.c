@@ -60,7 +60,7 @@ bool sl_rdma_chain_post(struct rdma_chain *ch)
 		struct ibv_send_wr *wr = &ch->wr[i];
 
 		wr->next = i + 1 < ch->n ? wr + 1 : NULL;
-		if (wr->opcode != IBV_WR_RDMA_READ && ch->bytes[i] <= conn->max_inline)
+		if (wr->opcode != IBV_WR_RDMA_READ && ch->bytes[i] <= c->max_inline)
 			wr->send_flags |= IBV_SEND_INLINE;
 	}
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;

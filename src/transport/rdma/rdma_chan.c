@@ -26,7 +26,7 @@ enum {
 static const int64_t drain_ns = SL_NS_PER_S;
 
 /* Drivers refuse what they do not have instead of giving less, so ask for less and less. */
-static struct ibv_qp *create(struct sl_conn *conn, struct rdma_chan *c, int kind)
+static struct ibv_qp *create(struct sl_conn *conn, const struct rdma_chan *c, uint32_t *max_inline)
 {
 	struct sl_dom *dom = conn->dom;
 
@@ -43,8 +43,7 @@ static struct ibv_qp *create(struct sl_conn *conn, struct rdma_chan *c, int kind
 		};
 		struct ibv_qp *qp = dom->v->create_qp(dom->pd, &init);
 
-		if (qp && (kind == RDMA_DATA || init.cap.max_inline_data < conn->max_inline))
-			conn->max_inline = init.cap.max_inline_data;
+		*max_inline = init.cap.max_inline_data;
 		if (qp || !want)
 			return qp;
 	}
@@ -66,13 +65,14 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 {
 	struct rdma_chan *c = &conn->chan[kind];
 	struct sl_op_queue over = {0};
+	uint32_t max_inline;
 	struct ibv_qp *qp;
 
 	if (sl_random(&c->psn, sizeof(c->psn)))
 		return sl_fail(err, -EIO, "the system gives no random bytes");
 	c->psn &= PSN_MASK;
 	errno = 0;
-	qp = create(conn, c, kind);
+	qp = create(conn, c, &max_inline);
 	if (!qp)
 		return sl_fail(err, errno == EINVAL || !errno ? -EIO : -errno,
 		               "'%s' gives no queue pair: are all of its %d in use, or too much "
@@ -90,6 +90,7 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 	c->sq_posted = c->sq_done = c->sq_good = c->rq_posted = c->rq_done = 0;
 	c->cur = (struct rdma_cursor){0};
 	c->failed = false;
+	c->max_inline = max_inline;
 	c->phase = RDMA_FRESH;
 	if (kind == RDMA_DATA) {
 		conn->withheld = 0;

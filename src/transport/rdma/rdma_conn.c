@@ -189,6 +189,15 @@ void sl_rdma_conn_up(struct sl_conn *conn, int kind)
 	(void)sl_rdma_end(&over);
 }
 
+/*
+ * Can the peer's queue pair become the other end of ours? Not one that we, in an earlier
+ * generation, were connected to, and not one that is connected to an earlier one of ours.
+ */
+static bool is_free(const struct rdma_chan *c)
+{
+	return c->far.gen > c->linked && (!c->far.linked || c->far.linked == c->gen);
+}
+
 /* What the peer says of channel KIND. True: we have news for it. */
 static bool hear_chan(struct sl_conn *conn, int kind, const struct rdma_chan_state *far)
 {
@@ -198,7 +207,7 @@ static bool hear_chan(struct sl_conn *conn, int kind, const struct rdma_chan_sta
 	if (far->gen < c->far.gen || !far->gen)
 		return false;
 	c->far = *far;
-	if (c->phase == RDMA_FRESH && far->gen > c->linked)
+	if (c->phase == RDMA_FRESH && is_free(c))
 		news = link_chan(conn, kind);
 	else if ((c->phase == RDMA_LINKED || c->phase == RDMA_UP) && far->gen > c->linked)
 		sl_rdma_chan_drain(conn, kind);
@@ -332,7 +341,6 @@ static void size_chans(struct sl_conn *conn)
 	conn->chan[RDMA_MSG].sq_cap = min_u32(RDMA_MSG_SENDS, most);
 	conn->chan[RDMA_MSG].rq_cap = min_u32(min_u32(env->recv_wr, recvs), most);
 	conn->max_sge = min_u32((uint32_t)conn->dom->attr.orig_attr.max_sge, RDMA_SGES);
-	conn->max_inline = 0;
 }
 
 static int make_ends(struct sl_conn *conn, struct slime_error *err)
@@ -345,7 +353,10 @@ static int make_ends(struct sl_conn *conn, struct slime_error *err)
 
 	if (rc)
 		return rc;
+	errno = 0;
 	conn->ah = dom->v->create_ah(dom->pd, &attr);
+	if (!conn->ah && errno == ENOMEM)
+		return sl_fail(err, -ENOMEM, "no memory for a way to the peer");
 	if (!conn->ah) {
 		sl_rdma_gid_text(conn->mail.gid, text, sizeof(text));
 		return sl_fail(err, -EHOSTUNREACH, "there is no way from '%s' to %s", dom->name,
@@ -603,9 +614,7 @@ void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status)
 	if (c->phase == RDMA_DRAIN || c->phase == RDMA_NONE)
 		return;
 	if (status && ++c->strikes > RDMA_STRIKES && !conn->ending) {
-		sl_log(SLIME_LOG_WARN, "rdma: '%s' failed %u times in a row: giving up the lane",
-		       conn->dom->name, RDMA_STRIKES);
-		sl_rdma_conn_end(conn, status);
+		fail(conn, status, "its queue pairs fail again and again");
 		return;
 	}
 	if (status == -EHOSTUNREACH)
@@ -622,7 +631,7 @@ static void reopen(struct sl_conn *conn, int kind)
 		fail(conn, rc, why.text);
 		return;
 	}
-	if (conn->chan[kind].far.gen > conn->chan[kind].linked)
+	if (is_free(&conn->chan[kind]))
 		(void)link_chan(conn, kind);
 	if (!conn->ending)
 		tell_on(conn);

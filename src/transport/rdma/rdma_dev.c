@@ -157,8 +157,31 @@ static void probe_device(const struct sl_verbs *v, struct ibv_device *device,
 	(void)v->close_device(ctx);
 }
 
+/* The devices, *N of them and at least one, to be freed; NULL and a sentence in ERR. */
+static struct ibv_device **list_devices(const struct sl_verbs *v, int *n, struct slime_error *err)
+{
+	struct ibv_device **list;
+	char text[64];
+	int e;
+
+	errno = 0;
+	list = v->get_device_list(n);
+	if (list && *n)
+		return list;
+	e = errno ? errno : EIO;
+	if (list)
+		v->free_device_list(list);
+	if (list || e == ENOSYS) /* as libibverbs says it without the kernel's part */
+		(void)sl_fail(err, -ENODEV, "%s", none);
+	else
+		(void)sl_fail(err, -e, "the RDMA devices cannot be listed: %s",
+		              sl_error_name(-e, text, sizeof(text)));
+	return NULL;
+}
+
 int sl_rdma_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err)
 {
+	struct slime_error why = {0};
 	const struct sl_verbs *v;
 	struct ibv_device **list;
 	int rc = sl_verbs_get(&v, err);
@@ -166,13 +189,14 @@ int sl_rdma_probe(struct sl_dev_info *out, size_t cap, struct slime_error *err)
 
 	if (rc)
 		return rc;
-	list = v->get_device_list(&n);
-	for (int i = 0; list && i < n; i++) {
+	list = list_devices(v, &n, &why);
+	if (!list)
+		return sl_fail(err, why.code, "%s", why.text);
+	for (int i = 0; i < n; i++) {
 		if (sl_env_lists(SL_ENV_VISIBLE_DEVICES, v->get_device_name(list[i])))
 			probe_device(v, list[i], out, cap, &found);
 	}
-	if (list)
-		v->free_device_list(list);
+	v->free_device_list(list);
 	return found ? found : sl_fail(err, -ENODEV, "%s", none);
 }
 
@@ -257,6 +281,7 @@ static int choose(struct sl_dom *dom, struct ibv_device **list, int n,
 int sl_rdma_dev_open(struct sl_dom *dom, const char *name, struct slime_error *err)
 {
 	struct rdma_dev_name wanted = {.gid_index = -1};
+	struct slime_error why = {0};
 	struct ibv_device **list;
 	int n = 0;
 	int rc = name ? sl_rdma_parse_name(name, &wanted, err) : 0;
@@ -265,13 +290,11 @@ int sl_rdma_dev_open(struct sl_dom *dom, const char *name, struct slime_error *e
 		return rc;
 	if (wanted.gid_index < 0)
 		wanted.gid_index = dom->env.gid_index;
-	list = dom->v->get_device_list(&n);
-	if (!list || !n)
-		rc = sl_fail(err, -ENODEV, "%s", none);
-	else
-		rc = choose(dom, list, n, &wanted, err);
-	if (list)
-		dom->v->free_device_list(list);
+	list = list_devices(dom->v, &n, &why);
+	if (!list)
+		return sl_fail(err, why.code, "%s", why.text);
+	rc = choose(dom, list, n, &wanted, err);
+	dom->v->free_device_list(list);
 	if (!rc && dom->v->query_device(dom->ctx, &dom->attr)) {
 		(void)dom->v->close_device(dom->ctx);
 		dom->ctx = NULL;

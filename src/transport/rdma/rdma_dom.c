@@ -237,7 +237,7 @@ static void tick(struct sl_dom *dom, int64_t now)
 	bool any = atomic_load(&dom->nconns) > 0;
 
 	dom->next_tick = any ? now + rdma_tick_ns(dom) : SL_NEVER;
-	if (now - dom->last_tick > dom->peer_timeout_ns / 2)
+	if (now - dom->last_tick > 2 * rdma_tick_ns(dom))
 		each_conn(dom, forgive_one, now);
 	dom->last_tick = now;
 	each_conn(dom, tick_one, now);

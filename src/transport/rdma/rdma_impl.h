@@ -95,7 +95,7 @@ struct rdma_chan {
 	unsigned strikes;           /* progress */
 
 	/* lock */
-	uint32_t sq_cap, rq_cap;
+	uint32_t sq_cap, rq_cap, max_inline;
 	uint64_t sq_posted, sq_done; /* requests since QP was made; a completion names its place */
 	uint64_t sq_good; /* all before it were carried out: a completion may also be an error */
 	uint64_t rq_posted, rq_done;
@@ -134,7 +134,7 @@ struct sl_conn {
 	char *
 	    records; /* RDMA_WINDOW received ones, then one for each place of the DATA send queue */
 	struct ibv_mr *records_mr;
-	uint32_t max_inline, max_sge;
+	uint32_t max_sge;
 	uint8_t shift; /* a message goes in pieces of 2^SHIFT bytes */
 	uint32_t cq_share;
 	int refused; /* with the sentence WHY */

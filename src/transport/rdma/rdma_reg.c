@@ -81,12 +81,16 @@ int sl_rdma_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, s
                 struct slime_error *err)
 {
 	struct sl_reg *reg = calloc(1, sizeof(*reg));
+	int bits = access_bits(dom, access);
 
 	if (!reg)
 		return sl_fail(err, -ENOMEM, "no memory for a region");
 	errno = 0;
 	if (mem->len <= dom->attr.orig_attr.max_mr_size)
-		reg->mr = reg_any(dom, mem, access_bits(dom, access));
+		reg->mr = reg_any(dom, mem, bits);
+	/* memory that may only be read can still be served to others */
+	if (!reg->mr && errno == EFAULT && !(access & SLIME_ACCESS_REMOTE_WRITE))
+		reg->mr = reg_any(dom, mem, bits & ~IBV_ACCESS_LOCAL_WRITE);
 	if (!reg->mr) {
 		int e = errno;
 

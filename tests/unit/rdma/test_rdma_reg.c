@@ -68,6 +68,18 @@ static void memory_that_cannot_be_locked_names_the_limit(void **state)
 	assert_null(r);
 }
 
+/* What may only be read can still be sent from, and served to peers who read. */
+static void read_only_memory_is_registered_as_that(void **state)
+{
+	struct sl_mem mem = {.addr = memory, .len = 4096, .kind = SLIME_MEM_HOST};
+	struct sl_reg *r = NULL;
+
+	(void)state;
+	fake_verbs_fail_call("reg_mr", 1, EFAULT);
+	assert_int_equal(rdma->reg(dom, &mem, SLIME_ACCESS_REMOTE_READ, &r, NULL), 0);
+	rdma->unreg(r);
+}
+
 static void more_than_the_device_can_is_refused_before_it_is_asked(void **state)
 {
 	struct slime_error err = {0};
@@ -85,6 +97,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_region_names_its_address_length_and_key, setup,
 	                                    teardown),
 	    cmocka_unit_test_setup_teardown(memory_that_cannot_be_locked_names_the_limit, setup,
+	                                    teardown),
+	    cmocka_unit_test_setup_teardown(read_only_memory_is_registered_as_that, setup,
 	                                    teardown),
 	    cmocka_unit_test_setup_teardown(more_than_the_device_can_is_refused_before_it_is_asked,
 	                                    setup, teardown),
