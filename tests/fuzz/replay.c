@@ -10,7 +10,7 @@
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
+__attribute__((weak)) int LLVMFuzzerInitialize(int *argc, char ***argv); /* as libFuzzer has it */
 
 enum { INPUT_MAX = 1 << 20 };
 
@@ -66,7 +66,8 @@ int main(int argc, char **argv)
 {
 	int total = 0;
 
-	(void)LLVMFuzzerInitialize(&argc, &argv);
+	if (LLVMFuzzerInitialize)
+		(void)LLVMFuzzerInitialize(&argc, &argv);
 	for (int i = 1; i < argc; i++) {
 		int n = run_path(argv[i]);
 

@@ -177,8 +177,8 @@ cdef class Link:
         self.state = CONNECTING
         try:
             return self.connect_step(&desc, 0)
-        except (_errors.ProtocolError, _errors.Invalid):
-            if self.state == FAILED:   # no description of a peer's: nothing has begun
+        except _errors.Error as e:
+            if e.errno in (EPROTO, EINVAL):   # no description of a peer's: nothing has begun
                 self.state = NEW
             raise
 

@@ -327,7 +327,8 @@ cdef class Region:
             PyBuffer_Release(&self.view)
 
     cdef int check(self) except -1:
-        self.ctx.check()
+        if self.ctx is not None:
+            self.ctx.check()
         if not self.p:
             raise ValueError("this region is closed")
         return 0

@@ -376,8 +376,26 @@ bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *o
 void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over);
 bool sl_rdma_has_work(struct sl_conn *conn);
 
-/* rdma_conn.c; progress */
+/* rdma_state.c: what the ends of a lane tell each other; progress */
 void sl_rdma_conn_state(struct sl_dom *dom, const struct rdma_state *state);
+/* Tell the peer our state once, with FLAGS (enum rdma_state_flags) ... */
+void sl_rdma_tell(struct sl_conn *conn, uint16_t flags);
+/* ... and again until both know all, ... */
+void sl_rdma_tell_on(struct sl_conn *conn);
+/* ... next at WHEN, SL_NEVER: not again. */
+void sl_rdma_ask_at(struct sl_conn *conn, int64_t when);
+void sl_rdma_ask_again(struct sl_conn *conn, int64_t now);
+bool sl_rdma_is_free(const struct rdma_chan *c);
+/* Connect channel KIND, which is fresh, to the peer's, which is free. False: CONN failed. */
+bool sl_rdma_link(struct sl_conn *conn, int kind);
+/* The peer's end of channel KIND is connected to ours. */
+void sl_rdma_conn_up(struct sl_conn *conn, int kind);
+/* It will not do, for the reason WHY: a refusal before the lane was up, its end after. */
+void sl_rdma_lane_fail(struct sl_conn *conn, int rc, const char *why);
+/* Stopped writes: nothing of them is on the wire any more. */
+void sl_rdma_end_late(struct sl_conn *conn);
+
+/* rdma_life.c; progress */
 void sl_rdma_conn_todo(struct sl_conn *conn);
 void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now);
 /* Channel KIND is no good any more: make it anew. STATUS: why, if that is a failure of its own;
@@ -389,7 +407,5 @@ void sl_rdma_conn_end(struct sl_conn *conn, int status);
 void sl_rdma_conn_port(struct sl_conn *conn, int64_t now);
 /* Channel KIND got its last completion, or ought to have. */
 void sl_rdma_conn_drained(struct sl_conn *conn, int kind);
-/* The peer's end of channel KIND is connected to ours. */
-void sl_rdma_conn_up(struct sl_conn *conn, int kind);
 
 #endif

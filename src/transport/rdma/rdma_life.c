@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * transport/rdma/rdma_life.c - a lane that fails, recovers, falls silent, and ends.
+ *
+ * Three things may be wrong. A channel: it is drained and made anew. The way: requests find no
+ * answer, but the peer is heard on another lane, or our port is down; then the lane is out,
+ * and its reads and writes go over others until it is up again. The peer: it is gone, or
+ * nobody hears of it; then the lane ends.
+ */
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "transport/rdma/rdma_impl.h"
+
+/* What a packet may still take from the device to the peer's memory. */
+static const int64_t late_ns = 5 * SL_NS_PER_MS;
+
+static int64_t min_ns(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* No queue pair is left: nothing touches memory any more, but for what is on its way to the peer.
+ */
+static void finish(struct sl_conn *conn)
+{
+	struct sl_op_queue over = {0};
+
+	for (int i = 0; i < RDMA_CHANS; i++) {
+		if (conn->chan[i].phase != RDMA_NONE)
+			return;
+	}
+	sl_lock_take(&conn->lock);
+	sl_rdma_take_all_locked(conn, conn->ending, &over, &conn->late);
+	sl_lock_drop(&conn->lock);
+	if (conn->late.head) {
+		conn->late_at = sl_clock_ns() + late_ns;
+		sl_rdma_tick_by(conn->dom, conn->late_at);
+	}
+	(void)sl_rdma_end(&over);
+}
+
+void sl_rdma_conn_end(struct sl_conn *conn, int status)
+{
+	if (conn->ending)
+		return;
+	conn->ending = status;
+	conn->ask_at = conn->answer_by = SL_NEVER;
+	sl_lock_take(&conn->lock);
+	conn->broken = true;
+	sl_lock_drop(&conn->lock);
+	if (conn->connecting)
+		sl_rdma_tell(conn, RDMA_GONE);
+	for (int i = 0; i < RDMA_CHANS; i++)
+		sl_rdma_chan_drain(conn, i);
+	finish(conn);
+}
+
+/*
+ * Requests find no answer. Is it the way, or the peer? Its mailbox may answer, here or
+ * on another lane: then it lives, and if only the others' do, this lane is out.
+ */
+static void doubt(struct sl_conn *conn, int64_t now)
+{
+	bool alone = true;
+
+	if (conn->doubt_ns)
+		return;
+	conn->doubt_ns = now;
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c != conn && c->ready && !c->ending) {
+			sl_rdma_tell(c, RDMA_PING);
+			alone = false;
+		}
+	}
+	conn->answer_by = now + conn->dom->peer_timeout_ns / (alone ? 4 : 16);
+	sl_rdma_tick_by(conn->dom, conn->answer_by);
+}
+
+/* When the peer last showed life on any lane. */
+static int64_t heard_ns(const struct sl_conn *conn)
+{
+	int64_t last = 0;
+
+	for (const struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c->ready && !c->ending && c->alive_ns > last)
+			last = c->alive_ns;
+	}
+	return last;
+}
+
+static void go_out(struct sl_conn *conn, int64_t now)
+{
+	struct sl_op_queue over = {0};
+
+	if (conn->chan[RDMA_DATA].phase == RDMA_UP && !conn->dom->port_down)
+		return;
+	if (conn->chan[RDMA_DATA].phase != RDMA_FRESH) { /* memory first has to be quiet */
+		sl_rdma_chan_drain(conn, RDMA_DATA);
+		conn->answer_by = now + SL_NS_PER_MS;
+		return;
+	}
+	if (!conn->out_ns) {
+		sl_log(SLIME_LOG_WARN,
+		       "rdma: a lane over '%s' is out until its peer can be reached again",
+		       conn->dom->name);
+		conn->out_ns = now;
+	}
+	conn->answer_by = SL_NEVER;
+	sl_lock_take(&conn->lock);
+	conn->out = true;
+	sl_rdma_take_one_sided_locked(conn, &over);
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+}
+
+/* The mailbox did not answer in time. */
+static void no_answer(struct sl_conn *conn, int64_t now)
+{
+	static const char nobody[] =
+	    "nobody answers at the peer's mailbox: its process is gone, does not make "
+	    "progress, or the network between drops datagrams";
+
+	if (!conn->ready)
+		sl_rdma_lane_fail(conn, -ECONNREFUSED, nobody);
+	else if (conn->dom->port_down || heard_ns(conn) > conn->doubt_ns)
+		go_out(conn, now);
+	else if (now < conn->doubt_ns + conn->dom->peer_timeout_ns / 4)
+		conn->answer_by = conn->doubt_ns + conn->dom->peer_timeout_ns / 4;
+	else
+		sl_rdma_lane_fail(conn, -ECONNRESET, nobody);
+}
+
+/* Out for so long that messages and immediates are not kept waiting either. */
+static void out_for_long(struct sl_conn *conn)
+{
+	struct sl_op_queue over = {0};
+	bool more;
+
+	sl_lock_take(&conn->lock);
+	more = sl_rdma_doom_locked(conn, -EHOSTUNREACH, &over);
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+	if (more)
+		sl_rdma_chan_drain(conn, RDMA_MSG);
+}
+
+void sl_rdma_conn_port(struct sl_conn *conn, int64_t now)
+{
+	bool rails = false;
+
+	if (!conn->ready || conn->ending)
+		return;
+	for (const struct sl_conn *c = conn->first; c; c = c->next_lane)
+		rails = rails || c->dom != conn->dom;
+	if (!conn->dom->port_down) {
+		if (conn->ask_at != SL_NEVER)
+			sl_rdma_ask_at(conn, now);
+	} else if (rails) {
+		sl_rdma_chan_drain(conn, RDMA_DATA);
+		doubt(conn, now);
+		conn->answer_by = now;
+		sl_rdma_tick_by(conn->dom, now);
+	}
+}
+
+void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+
+	if (c->phase == RDMA_DRAIN || c->phase == RDMA_NONE)
+		return;
+	if (status && ++c->strikes > RDMA_STRIKES && !conn->ending) {
+		sl_rdma_lane_fail(conn, status, "its queue pairs fail again and again");
+		return;
+	}
+	if (status == -EHOSTUNREACH)
+		doubt(conn, sl_clock_ns());
+	sl_rdma_chan_drain(conn, kind);
+}
+
+static void reopen(struct sl_conn *conn, int kind)
+{
+	struct slime_error why = {0};
+	int rc = sl_rdma_chan_open(conn, kind, &why);
+
+	if (rc) {
+		sl_rdma_lane_fail(conn, rc, why.text);
+		return;
+	}
+	if (sl_rdma_is_free(&conn->chan[kind]))
+		(void)sl_rdma_link(conn, kind);
+	if (!conn->ending)
+		sl_rdma_tell_on(conn);
+}
+
+void sl_rdma_conn_drained(struct sl_conn *conn, int kind)
+{
+	struct sl_op_queue over = {0};
+
+	if (conn->chan[kind].phase != RDMA_DRAIN)
+		return;
+	sl_rdma_chan_free(conn, kind);
+	if (conn->ending) {
+		finish(conn);
+		return;
+	}
+	sl_lock_take(&conn->lock);
+	sl_rdma_chan_sift_locked(conn, kind, &over, &conn->late);
+	if (kind == RDMA_MSG)
+		sl_rdma_reset_recvs_locked(conn, &over);
+	sl_lock_drop(&conn->lock);
+	if (conn->late.head && conn->late_at == SL_NEVER) {
+		conn->late_at = sl_clock_ns() + late_ns;
+		sl_rdma_tick_by(conn->dom, conn->late_at);
+	}
+	reopen(conn, kind);
+	(void)sl_rdma_end(&over);
+}
+
+/* What other threads left to do. */
+void sl_rdma_conn_todo(struct sl_conn *conn)
+{
+	bool closed, failed[RDMA_CHANS], empty[RDMA_CHANS];
+
+	sl_lock_take(&conn->lock);
+	closed = conn->closed;
+	for (int i = 0; i < RDMA_CHANS; i++) {
+		failed[i] = conn->chan[i].failed;
+		empty[i] =
+		    conn->chan[i].phase == RDMA_DRAIN && sl_rdma_chan_is_empty(&conn->chan[i]);
+	}
+	while (conn->withheld && conn->chan[RDMA_DATA].phase == RDMA_UP &&
+	       rdma_imms_have_room(conn)) {
+		conn->withheld--;
+		sl_rdma_post_window_locked(conn);
+	}
+	sl_lock_drop(&conn->lock);
+	if (closed)
+		sl_rdma_conn_end(conn, -ECANCELED);
+	for (int i = 0; i < RDMA_CHANS; i++) {
+		if (empty[i])
+			sl_rdma_conn_drained(conn, i);
+		else if (failed[i])
+			sl_rdma_conn_strike(conn, i, -EIO);
+	}
+}
+
+static void ping_all(struct sl_conn *conn)
+{
+	if (!conn->out_ns) {
+		sl_rdma_tell(conn, RDMA_PING);
+		return;
+	}
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c->ready && !c->ending)
+			sl_rdma_tell(c, RDMA_PING);
+	}
+}
+
+/* Is the peer's program alive? Asked while something waits for it. */
+static void check_life(struct sl_conn *conn, int64_t now)
+{
+	int64_t timeout = conn->dom->peer_timeout_ns;
+	bool work = sl_rdma_has_work(conn);
+	int64_t silent;
+
+	if (!conn->had_work)
+		conn->alive_ns = now;
+	conn->had_work = work;
+	if (conn->out_ns && now - conn->out_ns > timeout)
+		out_for_long(conn);
+	silent = now - (conn->out_ns ? heard_ns(conn) : conn->alive_ns);
+	if (work && silent > timeout * 3 / 4 && conn->dom->port_down)
+		go_out(conn, now);
+	else if (work && silent > timeout * 3 / 4)
+		sl_rdma_lane_fail(conn, -ECONNRESET, "its program does not answer");
+	else if (work && silent > timeout / 5)
+		ping_all(conn);
+}
+
+void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
+{
+	if (!conn->connecting)
+		return;
+	if (now >= conn->late_at)
+		sl_rdma_end_late(conn);
+	for (int i = 0; i < RDMA_CHANS; i++) {
+		if (conn->chan[i].phase == RDMA_DRAIN && now >= conn->chan[i].drain_by) {
+			sl_log(SLIME_LOG_WARN,
+			       "rdma: '%s' does not give back a queue pair's requests",
+			       conn->dom->name);
+			sl_rdma_conn_drained(conn, i);
+		} else if (conn->chan[i].phase == RDMA_DRAIN) {
+			sl_rdma_tick_by(conn->dom, conn->chan[i].drain_by);
+		}
+	}
+	sl_rdma_tick_by(conn->dom, conn->late_at);
+	if (conn->ending || conn->refused)
+		return;
+	if (now >= conn->answer_by)
+		no_answer(conn, now);
+	else if (now >= conn->ask_at)
+		sl_rdma_ask_again(conn, now);
+	if (conn->ready && !conn->ending)
+		check_life(conn, now);
+	sl_rdma_tick_by(conn->dom, min_ns(conn->ask_at, conn->answer_by));
+}

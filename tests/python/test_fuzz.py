@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Wrong things for every parameter of the whole API: an exception with a sentence, never a crash.
+
+Runs in processes of their own, so that a crash is a failure of one test; the seed is printed.
+"""
+
+import pytest
+
+from conftest import run_python
+
+COMMON = """
+    import gc, random, sys, threading, dlslime
+    seed, rounds = int(sys.argv[1]), int(sys.argv[2])
+    rng = random.Random(seed)
+    try:
+        import numpy as np
+        arrays = [np.zeros((3, 3), np.int64), np.zeros(5, np.int64)[::2], np.zeros(4, np.float64),
+                  np.full((2, 3), -1), np.zeros((2, 2), np.uint64), np.zeros(3, np.int32),
+                  np.full(3, 2**63, np.uint64), np.array(3), np.int64(8)]
+    except ImportError:
+        arrays = []
+
+    class Evil:
+        def __index__(self): raise KeyError("index")
+        def __len__(self): raise KeyError("len")
+        def __getitem__(self, i): raise KeyError("item")
+        def __float__(self): raise KeyError("float")
+
+    def pair(cls, **kw):
+        a, b = cls(**kw), cls(**kw)
+        if cls is dlslime.Endpoint:
+            a.connect(b.export(), timeout=0); b.connect(a.export())
+        else:
+            a.connect(b.endpoint_info()); b.connect(a.endpoint_info())
+        return a, b
+
+    a, b = pair(dlslime.Endpoint, depth=64)
+    memory = dlslime.alloc(4096)
+    region = dlslime.register(memory)
+    remote = b.import_region(region.export())
+    closed_region = dlslime.register(bytearray(10)); closed_region.close()
+    closed_remote = b.import_region(region.export()); closed_remote.close()
+    closed_endpoint = dlslime.Endpoint(); closed_endpoint.close()
+    foreign_region = dlslime.Region(bytearray(64), context=dlslime.Context())
+    never = [cls.__new__(cls) for cls in (dlslime.Endpoint, dlslime.Region, dlslime.RemoteRegion,
+             dlslime.Future, dlslime.Transfer, dlslime.Memory, dlslime.Context)]
+    values = [None, True, 0, 1, -1, 7, 4096, 2**31, 2**32, 2**63, 2**64 - 1, 2**64, 2**200, -2**63, 0.5,
+              float("nan"), float("inf"), "", "x", "rw", "auto", "read", b"", b"x" * 3000, bytearray(8),
+              (), [], {}, [()], [(0, 0, 0)], [(1, 2)], [(0, 0, 0, 0, 8)], [(0, 0, 2**64 - 1, 0, 2)],
+              [(0, 0, 0, 0, 2**63)] * 3, (2**64 - 8, 16, 8), (0, 0, 0), range(3), object(), Evil(), int,
+              memoryview(bytes(10))[::2], region, region[0:8], remote, remote[0:8], closed_region,
+              closed_remote, closed_endpoint, foreign_region, memory, a, b, region.export(),
+              lambda *x: None, slice(1, 2), slice(5, 1), slice(None, None, 2), *never, *arrays]
+
+    def some(n):
+        return [rng.choice(values) for _ in range(rng.randrange(n))]
+
+    def call(thing, name, keywords):
+        args = some(5)
+        kw = {k: rng.choice(values) for k in keywords if rng.random() < 0.3}
+        try:
+            got = getattr(thing, name)(*args, **kw)
+            if isinstance(got, dlslime.Future):
+                got.status_after(0)
+                got.cancel()
+        except (SystemExit, KeyboardInterrupt, SystemError):
+            raise
+        except Exception as e:
+            assert str(e) or isinstance(e, (IndexError, AssertionError)), repr(e)
+"""
+
+NEW = """
+    KEYS = "timeout fence length local_offsets remote_offsets count local_stride remote_stride".split()
+    NAMES = {"read": KEYS, "write": KEYS, "write_imm": KEYS, "prepare": KEYS[2:], "send": KEYS[:2],
+             "recv": KEYS[:1], "recv_imm": KEYS[:1], "connect": ["timeout"], "import_region": [],
+             "poll": [], "export": [], "fileno": [], "__repr__": []}
+
+    def hammer():
+        for i in range(rounds):
+            thing = rng.choice([a, b, b, b, closed_endpoint, never[0]])
+            name = rng.choice(list(NAMES))
+            if name == "connect" and thing in (a, b): continue
+            call(thing, name, NAMES[name])
+            if i % 50 == 0:
+                for cls in (dlslime.Endpoint, dlslime.Region, dlslime.Memory, dlslime.Context):
+                    call(dlslime, cls.__name__, ["transport", "device", "depth", "lanes", "context",
+                                                 "access", "huge", "numa", "cma"])
+                for fn in ("register", "register_address"):
+                    call(dlslime, fn, ["access"])
+                for t in (*never, closed_region, closed_remote):
+                    for method in ("close", "export", "__len__", "__repr__", "wait", "done", "cancel",
+                                   "result", "post", "reason", "devices", "__getitem__",
+                                   "add_done_callback", "get_loop", "__dlpack__", "status_after"):
+                        if hasattr(t, method): call(t, method, [])
+
+    threads = [threading.Thread(target=hammer) for _ in range(int(sys.argv[3]))]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    gc.collect()
+    x = b.read(region[0:8], remote[8:16])
+    assert x.wait(10) == 8    # and all still works
+"""
+
+CONTRACT = """
+    memory2 = dlslime.alloc(4096)
+    c, d = dlslime.RDMAEndpoint(), dlslime.RDMAEndpoint()
+    for e in (c, d): e.register_memory_region("m", memory2.addr, 0, 4096)
+    c.connect(d.endpoint_info()); d.connect(c.endpoint_info())
+    t = dlslime.TcpEndpoint("127.0.0.1")
+    closed = dlslime.RDMAEndpoint(); closed.shutdown()
+    early = dlslime.RDMAEndpoint()
+    info = d.endpoint_info()
+    values += ["m", info, info["mr_info"], info["mr_info"]["m"], {"mr_info": 3}, {"slime": "aGk="},
+               {"addr": 1, "length": 2, "rkey": 3}, {"addr": -1, "length": None, "rkey": "x"}, c, closed,
+               {**info, "io_info": 3}, {**info, "mr_info": {3: 4}}, c.get_pool(), dlslime.RDMAContext()]
+    NAMES = ("read write write_with_imm imm_recv send recv register_memory_region process mr_info "
+             "register_remote_memory_region endpoint_info get_pool unregister_memory_region "
+             "is_connected __repr__").split()
+
+    def hammer():
+        for i in range(rounds):
+            name = rng.choice(NAMES)
+            thing = rng.choice([c, d, closed, early, t])
+            if hasattr(thing, name): call(thing, name, ["stream", "imm_data", "exact_size"])
+            if i % 50 == 0:
+                for n in ("RDMAEndpoint", "RDMAContext", "RDMAMemoryPool", "RDMAWorker", "Assignment",
+                          "OpCode", "socket_id", "discover_topology", "obs_register_nic_for_test",
+                          "TcpMemoryPool", "NVLinkEndpoint", "DeviceSignal", "SlimeReadWriteFuture"):
+                    call(dlslime, n, ["device_name", "num_qp", "pool", "context", "worker", "ib_port"])
+                call(dlslime.RDMAContext(), "init", ["ib_port"])
+                call(dlslime.RDMAEndpoint(), "connect", [])
+                for n in ("register_memory_region", "get_handle", "register_dmabuf_memory_region"):
+                    call(early.get_pool(), n, ["name"])
+
+    threads = [threading.Thread(target=hammer) for _ in range(int(sys.argv[3]))]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    e, f = pair(dlslime.RDMAEndpoint)
+    g = e.imm_recv(); f.write_with_imm([], 3)
+    assert g.wait() == 0 and g.imm_data() == 3
+    t.shutdown()
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("code", [NEW, CONTRACT], ids=["new", "contract"])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_nonsense_is_an_exception_and_never_a_crash(code, seed, threads):
+    run_python(COMMON + code, str(seed), "1500", str(threads), timeout=120, PYTHONMALLOC="debug",
+               DLSLIME_CONNECT_TIMEOUT="1")
+
+
+def test_nonsense_in_a_forked_child_is_an_exception_too():
+    run_python(COMMON + """
+    import os
+    pid = os.fork()
+    if pid:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code == 0, code
+    else:
+        for _ in range(3000):
+            call(rng.choice([a, b, region, remote, memory]), rng.choice(
+                ["read", "write", "send", "recv", "export", "info", "close", "import_region", "connect"]
+            ), []) if rng.random() < 0.9 else gc.collect()
+        os._exit(0)
+    """.replace("a, b, region, remote, memory]", "a, b]"), "5", "0", "0", PYTHONMALLOC="debug")
