@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# cython: language_level=3, binding=True, embedsignature=False, boundscheck=False, wraparound=False, nonecheck=True
+# cython: language_level=3, binding=True, boundscheck=False, wraparound=False, nonecheck=True
 """The C library in Python: contexts, memory, regions, endpoints, futures.
 
 The extension is one module; the files in core/ are its parts, in the order of use. All state of

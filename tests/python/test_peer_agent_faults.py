@@ -135,6 +135,7 @@ def test_a_frozen_peer_is_waited_for(ctrl, a):
         a("conn = agent.connect_to('b', transport='tcp').wait()")
         assert read(a) == content(3)
         b.signal(signal.SIGSTOP)
+        assert until(lambda: open(f"/proc/{b.pid}/stat").read().split()[2] == "T")
         a("f = agent.read('b', ('kv', 0, 0, 64))")
         assert a("f.status_after(0.3)") is None
         b.signal(signal.SIGCONT)

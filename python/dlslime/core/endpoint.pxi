@@ -243,9 +243,7 @@ cdef Batch message_of(Kind kind, Region r, uint64_t off, uint64_t nbytes):
     b.segs = b.few
     b.reads = kind == RECV
     b.room(1)
-    b.segs[0].local = b.local(r)
-    b.segs[0].local_off = off
-    b.segs[0].len = nbytes
+    set_seg(b.segs, b.local(r), NULL, off, 0, nbytes)
     return b
 
 
@@ -338,15 +336,12 @@ cdef class Table:
             if handle != last_mine:
                 mr = b.local(self.region(handle))
                 last_mine = handle
-            s.local = mr
             handle = u64(t[1], "remote_mr_key")
             if handle != last_theirs:
                 rmr = b.peer(self.peer(link, handle))
                 last_theirs = handle
-            s.remote = rmr
-            s.remote_off = u64(t[2], "target_offset")
-            s.local_off = u64(t[3], "source_offset")
-            s.len = u64(t[4], "length")
+            set_seg(s, mr, rmr, u64(t[3], "source_offset"), u64(t[2], "target_offset"),
+                    u64(t[4], "length"))
         return b
 
 

@@ -2,14 +2,19 @@
 # From what a user says to struct slime_seg: no Python object per segment where arrays are given.
 
 cdef enum:
-    FEW = 4  # segments that need no allocation
+    FEW = 4           # segments that need no allocation
+    KEPT = 131072     # segments of one batch that are kept for the next: 8 MiB
+
+# Fresh pages cost more than what is written into them, so one large array is used again.
+cdef slime_seg *spare = NULL
+cdef size_t spare_n = 0
 
 
 cdef class Batch:
     """Segments, and the regions that they use. A transfer holds one until it is over."""
 
     cdef slime_seg *segs
-    cdef size_t n
+    cdef size_t n, cap
     cdef slime_seg few[FEW]
     cdef Region region          # of all segments, if it is one
     cdef RemoteRegion remote
@@ -18,20 +23,31 @@ cdef class Batch:
     cdef bint held
 
     def __dealloc__(self):
-        if self.segs != self.few:
-            PyMem_RawFree(self.segs)
+        global spare, spare_n
+        cdef slime_seg *segs = self.segs
+        if segs == self.few:
+            return
+        if spare_n < self.cap <= KEPT:
+            spare, segs = segs, spare
+            spare_n = self.cap
+        PyMem_RawFree(segs)
 
     cdef int room(self, size_t n) except -1:
+        """Place for N segments, which are not zeroed."""
+        global spare, spare_n
         self.segs = self.few
-        if n > FEW:
-            if n > <size_t>(INT64_MAX / sizeof(slime_seg)):
-                raise MemoryError()
+        if n > <size_t>(INT64_MAX / sizeof(slime_seg)):
+            raise MemoryError()
+        if FEW < n <= spare_n:
+            self.segs, self.cap = spare, spare_n
+            spare, spare_n = NULL, 0
+        elif n > FEW:
             self.segs = <slime_seg *>PyMem_RawMalloc(n * sizeof(slime_seg))
             if not self.segs:
                 self.segs = self.few
                 raise MemoryError()
+            self.cap = n
         self.n = n
-        memset(self.segs, 0, n * sizeof(slime_seg))
         return 0
 
     cdef slime_mr *local(self, Region r) except NULL:
@@ -140,13 +156,6 @@ cdef class Numbers:
         if self.has_view:
             PyBuffer_Release(&self.view)
 
-    cdef inline uint64_t get(self, Py_ssize_t i) noexcept:
-        cdef uint64_t v
-        if self.n < 0:
-            return self.one
-        memcpy(&v, self.at + i * self.step, 8)
-        return v
-
 
 cdef int take_array(object what, Py_buffer *view, int ndim, str name) except -1:
     """A view of 64-bit integers; the caller releases it."""
@@ -176,6 +185,7 @@ cdef Numbers numbers(object what, str name):
         what = array("Q", [u64(v, name) for v in what])
     elif not PyObject_CheckBuffer(what) or getattr(what, "ndim", 1) == 0:
         a.one = u64(what, name)
+        a.at = <const char *>&a.one
         return a
     take_array(what, &a.view, 1, name)
     a.has_view = True
@@ -184,8 +194,9 @@ cdef Numbers numbers(object what, str name):
     a.step = a.view.strides[0]
     if a.view.format[strlen(a.view.format) - 1] in (b"l", b"q"):
         for i in range(a.n):
-            if <int64_t>a.get(i) < 0:
-                raise ValueError(f"{name}[{i}] is {<int64_t>a.get(i)}: it cannot be negative")
+            if <int64_t>at(a.at, i, a.step) < 0:
+                raise ValueError(f"{name}[{i}] is {<int64_t>at(a.at, i, a.step)}: it cannot be "
+                                 "negative")
     return a
 
 
@@ -220,6 +231,7 @@ cdef fill_one(Batch b, local, remote, length, count, local_stride, remote_stride
     cdef RemoteRegion p
     b.room(1)
     s = b.segs
+    memset(s, 0, sizeof(slime_seg))
     r = local_of(local, &s.local_off, &mine)
     p = remote_of(remote, &s.remote_off, &theirs)
     s.local = b.local(r)
@@ -269,6 +281,7 @@ cdef fill_pairs(Batch b, pairs):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise TypeError(f"element {i} is not a (local, remote) pair")
         s = &b.segs[i]
+        memset(s, 0, sizeof(slime_seg))
         r = local_of(pair[0], &s.local_off, &mine)
         p = remote_of(pair[1], &s.remote_off, &theirs)
         s.local = b.local(r)
@@ -293,11 +306,8 @@ cdef fill_segments(Batch b, local, remote, segments):
             if not isinstance(t, (list, tuple)) or len(t) != 3:
                 raise TypeError(f"segment {i} is not (local_off, remote_off, length)")
             s = &b.segs[i]
-            s.local = mr
-            s.remote = rmr
-            s.local_off = u64(t[0], "local_off")
-            s.remote_off = u64(t[1], "remote_off")
-            s.len = u64(t[2], "length")
+            set_seg(s, mr, rmr, u64(t[0], "local_off"), u64(t[1], "remote_off"),
+                    u64(t[2], "length"))
             add_offsets(s, i, local_off, mine, remote_off, theirs)
         return
     if not PyObject_CheckBuffer(segments):
@@ -310,14 +320,31 @@ cdef fill_segments(Batch b, local, remote, segments):
         b.room(view.shape[0])
         for i in range(view.shape[0]):
             s = &b.segs[i]
-            s.local = mr
-            s.remote = rmr
+            set_seg(s, mr, rmr, 0, 0, 0)
             memcpy(&s.local_off, <char *>view.buf + i * view.strides[0], 8)
             memcpy(&s.remote_off, <char *>view.buf + i * view.strides[0] + view.strides[1], 8)
             memcpy(&s.len, <char *>view.buf + i * view.strides[0] + 2 * view.strides[1], 8)
             add_offsets(s, i, local_off, mine, remote_off, theirs)
     finally:
         PyBuffer_Release(&view)
+
+
+cdef inline void set_seg(slime_seg *s, slime_mr *mr, slime_rmr *rmr, uint64_t local_off,
+                         uint64_t remote_off, uint64_t length) noexcept:
+    s.local = mr
+    s.remote = rmr
+    s.local_off = local_off
+    s.remote_off = remote_off
+    s.len = length
+    s.count = 0
+    s.local_stride = 0
+    s.remote_stride = 0
+
+
+cdef inline uint64_t at(const char *p, Py_ssize_t i, Py_ssize_t step) noexcept:
+    cdef uint64_t v
+    memcpy(&v, p + i * step, 8)
+    return v
 
 
 cdef inline int add_offsets(slime_seg *s, Py_ssize_t i, uint64_t local_off, uint64_t mine,
@@ -339,7 +366,10 @@ cdef fill_offsets(Batch b, local, remote, local_offsets, remote_offsets, length)
     cdef slime_mr *mr = b.local(r)
     cdef slime_rmr *rmr = b.peer(p)
     cdef Numbers lo, ro, ln
-    cdef Py_ssize_t i, n
+    cdef Py_ssize_t i, n, lstep, rstep, nstep
+    cdef const char *lp
+    cdef const char *rp
+    cdef const char *np
     cdef slime_seg *s
     if length is None:
         raise TypeError("offsets of pieces of what length? length= is missing")
@@ -350,13 +380,11 @@ cdef fill_offsets(Batch b, local, remote, local_offsets, remote_offsets, length)
     for a, name in ((lo, "local_offsets"), (ro, "remote_offsets"), (ln, "length")):
         if (<Numbers>a).n not in (-1, n):
             raise ValueError(f"{name} has {(<Numbers>a).n} elements, another has {n}")
-    n = max(n, 1) if n < 0 else n
+    n = 1 if n < 0 else n
     b.room(n)
+    lp, rp, np = lo.at, ro.at, ln.at
+    lstep, rstep, nstep = lo.step, ro.step, ln.step
     for i in range(n):
         s = &b.segs[i]
-        s.local = mr
-        s.remote = rmr
-        s.local_off = lo.get(i)
-        s.remote_off = ro.get(i)
-        s.len = ln.get(i)
+        set_seg(s, mr, rmr, at(lp, i, lstep), at(rp, i, rstep), at(np, i, nstep))
         add_offsets(s, i, local_off, mine, remote_off, theirs)
