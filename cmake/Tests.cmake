@@ -249,7 +249,8 @@ if(wanted)
 		slime_add_test(check check.tour 60 tools/check-tour)
 	endif()
 	slime_add_test(check check.symbols 60
-		tools/check-symbols "$<TARGET_FILE:dlslime>" "$<TARGET_FILE:dlslime-static>")
+		tools/check-symbols "$<TARGET_FILE:dlslime>" "$<TARGET_FILE:dlslime-static>"
+		$<$<TARGET_EXISTS:dlslime-agent>:$<TARGET_FILE:$<IF:$<TARGET_EXISTS:dlslime-agent>,dlslime-agent,dlslime>>>)
 endif()
 
 # The examples end with an error if what they moved is not as expected. They go where the

@@ -360,6 +360,18 @@ static slime_agent *agent_new(slime_ctx *ctx)
 	return agent;
 }
 
+/*
+ * A description of a region covers the transports that are open when it is made, so all that a
+ * link may choose are opened before the first region is published. Which of them fail, links tell.
+ */
+static void open_transports(slime_ctx *ctx)
+{
+	slime_ep *ep = NULL;
+
+	if (slime_ep_create(ctx, NULL, &ep, NULL) == 0)
+		slime_ep_destroy(ep);
+}
+
 int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts, slime_agent **out,
                        struct slime_error *err)
 {
@@ -372,6 +384,7 @@ int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts, slim
 	agent = agent_new(ctx);
 	if (!agent)
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
+	open_transports(ctx);
 	rc = take_opts(agent, opts, err);
 	if (!rc)
 		rc = slime_cq_create(ctx, CONNECTING_MAX, &agent->settled, err);

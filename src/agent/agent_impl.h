@@ -86,7 +86,7 @@ struct sl_known {
 	LIST_ENTRY(sl_known) entry;
 };
 
-enum { SL_BUCKETS = 64 };
+enum { SL_BUCKETS = 64, SL_NOTHING_NEW_US = 50000 /* before a long question is asked again */ };
 
 /* One connection of a link, from its endpoint's creation to its loss. Counted. */
 struct sl_session {

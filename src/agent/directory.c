@@ -22,7 +22,10 @@ struct inquiry {
 	unsigned pages;
 	struct slime_names *names;
 	size_t cap;
-	json_t *body; /* for a single record: the answer, counted; for members: their list */
+	json_t *body; /* of members: their list; the loop's */
+	const char *record,
+	    *member; /* of a single record: what of the answer; MEMBER may be NULL */
+	char *text;
 };
 
 static int add_name(struct inquiry *q, const char *name)
@@ -47,6 +50,16 @@ static int add_name(struct inquiry *q, const char *name)
 
 static void ask(slime_agent *agent, struct sl_job *job);
 
+/* What is found becomes text on the loop: a JSON value is not for two threads. */
+static int take_text(struct inquiry *q, json_t *in, struct slime_error *err)
+{
+	if (!in && !q->member)
+		return sl_fail(err, -EPROTO, "the control plane's answer makes no sense");
+	q->text =
+	    json_is_object(in) || json_is_array(in) ? json_dumps(in, JSON_COMPACT) : strdup("{}");
+	return q->text ? 0 : sl_fail(err, -ENOMEM, "no memory for a text");
+}
+
 static void on_page(void *arg, const struct sl_ctrl_reply *reply)
 {
 	struct sl_job *job = arg;
@@ -69,24 +82,36 @@ static void on_page(void *arg, const struct sl_ctrl_reply *reply)
 		if (!rc && name && add_name(q, name))
 			rc = sl_fail(&err, -ENOMEM, "no memory for a list of names");
 	}
+	if (!rc && next && ((q->after && strcmp(q->after, next) == 0) || ++q->pages == PAGES_MAX))
+		rc = sl_fail(&err, -EPROTO, "the control plane's list does not end");
 	free(q->after);
 	q->after = next ? strdup(next) : NULL;
-	if (!rc && next && (!q->after || ++q->pages == PAGES_MAX))
-		rc = sl_fail(&err, q->after ? -EPROTO : -ENOMEM,
-		             "the list of names does not fit, or does not end");
-	if (!rc && q->after)
+	if (!rc && next && !q->after)
+		rc = sl_fail(&err, -ENOMEM, "no memory for a list of names");
+	if (!rc && q->after) {
 		ask(q->agent, job);
-	else
-		sl_job_done(q->agent, job, rc, &err);
+		return;
+	}
+	if (!rc && !q->field)
+		rc = take_text(q, q->body, &err);
+	json_decref(q->body);
+	q->body = NULL;
+	sl_job_done(q->agent, job, rc, &err);
 }
 
 static void on_record(void *arg, const struct sl_ctrl_reply *reply)
 {
 	struct sl_job *job = arg;
 	struct inquiry *q = job->arg;
+	struct slime_error err = reply->err;
+	int rc = reply->status;
+	json_t *in = json_object_get(reply->body, q->record);
 
-	q->body = json_incref(reply->body);
-	sl_job_done(q->agent, job, reply->status, &reply->err);
+	if (!rc && q->member)
+		in = json_object_get(in, q->member);
+	if (!rc)
+		rc = take_text(q, in, &err);
+	sl_job_done(q->agent, job, rc, &err);
 }
 
 static void ask(slime_agent *agent, struct sl_job *job)
@@ -204,7 +229,7 @@ void slime_names_free(struct slime_names *names)
 
 int slime_agent_resource(slime_agent *agent, const char *peer, char **out, struct slime_error *err)
 {
-	struct inquiry q = {.agent = agent, .peer = peer};
+	struct inquiry q = {.agent = agent, .peer = peer, .record = "agent", .member = "resource"};
 	int rc;
 
 	if (!agent || !out)
@@ -214,21 +239,15 @@ int slime_agent_resource(slime_agent *agent, const char *peer, char **out, struc
 	rc = sl_name_check("the peer's alias", q.peer, err);
 	if (!rc)
 		rc = inquire(&q, err);
-	if (!rc) {
-		json_t *resource = json_object_get(json_object_get(q.body, "agent"), "resource");
-
-		*out = json_is_object(resource) ? json_dumps(resource, JSON_COMPACT) : strdup("{}");
-		if (!*out)
-			rc = sl_fail(err, -ENOMEM, "no memory for a text");
-	}
-	json_decref(q.body);
+	if (!rc)
+		*out = q.text;
 	return rc;
 }
 
 int slime_agent_region(slime_agent *agent, const char *peer, const char *name, char **out,
                        struct slime_error *err)
 {
-	struct inquiry q = {.agent = agent, .peer = peer};
+	struct inquiry q = {.agent = agent, .peer = peer, .record = "region"};
 	char *quoted, *tail = NULL;
 	int rc;
 
@@ -244,12 +263,8 @@ int slime_agent_region(slime_agent *agent, const char *peer, const char *name, c
 		tail = NULL;
 	q.tail = tail;
 	rc = tail ? inquire(&q, err) : sl_fail(err, -ENOMEM, "no memory for a question");
-	if (!rc) {
-		*out = json_dumps(json_object_get(q.body, "region"), JSON_COMPACT);
-		if (!*out)
-			rc = sl_fail(err, -EPROTO, "the control plane's answer makes no sense");
-	}
-	json_decref(q.body);
+	if (!rc)
+		*out = q.text;
 	free(tail);
 	free(quoted);
 	return rc;
@@ -264,12 +279,9 @@ int slime_agent_snapshots(slime_agent *agent, char **out, struct slime_error *er
 		return sl_fail(err, -EINVAL, "no agent, or no place for the text");
 	q.body = json_array();
 	rc = inquire(&q, err);
-	if (!rc) {
-		*out = json_dumps(q.body, JSON_COMPACT);
-		if (!*out)
-			rc = sl_fail(err, -ENOMEM, "no memory for a text");
-	}
-	json_decref(q.body);
+	if (!rc)
+		*out = q.text;
+	json_decref(q.body); /* NULL, unless the loop ended before */
 	return rc;
 }
 

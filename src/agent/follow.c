@@ -58,6 +58,7 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_agent *agent = arg;
 	json_t *revision = json_object_get(reply->body, "revision");
+	uint64_t before = agent->follow_after;
 	json_t *event;
 	size_t i;
 
@@ -72,7 +73,12 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 	json_array_foreach(json_object_get(reply->body, "events"), i, event) on_event(agent, event);
 	if (json_is_integer(revision))
 		agent->follow_after = (uint64_t)json_integer_value(revision);
-	if (!agent->follow_call)
+	if (agent->follow_call)
+		return;
+	if (agent->follow_after ==
+	    before) /* whoever answers at once with nothing is not asked so */
+		sl_timer_in(agent->follow_timer, SL_NOTHING_NEW_US);
+	else
 		ask(agent);
 }
 

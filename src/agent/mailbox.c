@@ -30,6 +30,7 @@ static void on_mail(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_agent *agent = arg;
 	json_t *list = json_object_get(reply->body, "messages");
+	uint64_t before = agent->mail_after;
 	json_t *entry;
 	size_t i;
 
@@ -45,7 +46,11 @@ static void on_mail(void *arg, const struct sl_ctrl_reply *reply)
 	}
 	agent->mail_failures = 0;
 	json_array_foreach(list, i, entry) take(agent, entry);
-	if (!agent->mail_call)
+	if (agent->mail_call)
+		return;
+	if (agent->mail_after == before) /* whoever answers at once with nothing is not asked so */
+		sl_timer_in(agent->mail_timer, SL_NOTHING_NEW_US);
+	else
 		ask(agent);
 }
 

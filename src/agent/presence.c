@@ -71,6 +71,7 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 {
 	struct sl_presence *p = arg;
 	json_t *revision = json_object_get(reply->body, "revision");
+	uint64_t before = p->after;
 	json_t *event;
 	size_t i;
 
@@ -85,7 +86,10 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 	json_array_foreach(json_object_get(reply->body, "events"), i, event) on_event(p, event);
 	if (json_is_integer(revision))
 		p->after = (uint64_t)json_integer_value(revision);
-	ask(p);
+	if (p->after == before) /* whoever answers at once with nothing is not asked so */
+		sl_timer_in(p->timer, SL_NOTHING_NEW_US);
+	else
+		ask(p);
 }
 
 void sl_presence_joined(slime_agent *agent, const char *alias, uint64_t incarnation)

@@ -704,3 +704,47 @@ def test_peers_that_are_no_text_are_type_errors(pair, name):
         pair[0].agent.get_handle(7)
     with pytest.raises(TypeError):
         pair[0].agent.unregister_memory_region(0)
+
+
+class FakeRedis:
+    """Keeps what a reporter writes."""
+
+    def __init__(self):
+        self.kept, self.ttl = {}, {}
+
+    def pipeline(self, transaction):
+        return self
+
+    def set(self, key, value):
+        self.kept[key] = value
+
+    def pexpire(self, key, ms):
+        self.ttl[key] = ms
+
+    def execute(self):
+        pass
+
+
+def test_a_reporter_writes_snapshots_to_a_redis_client(ab, monkeypatch):
+    import json
+
+    from dlslime.peer_agent._accounting import ObsReporter
+
+    monkeypatch.setenv("DLSLIME_OBS_TIME_STEP_MS", "10")
+    agent = ab[0].agent
+    idle = ObsReporter(agent)
+    idle.start()
+    assert idle._thread is None
+    agent._redis_client = redis = FakeRedis()
+    reporter = ObsReporter(agent)
+    reporter.start()
+    assert until(lambda: "obs:peer:a" in redis.kept)
+    snapshot = json.loads(redis.kept["obs:peer:a"])
+    assert snapshot["schema_version"] == 1 and snapshot["peer_id"] == "a"
+    assert snapshot["connections"] == [{
+        "conn_id": "a:slime0:port1->b:slime0:port1#qp1", "peer": "b", "local_nic": "slime0",
+        "remote_nic": "slime0", "state": "connected", "connected": True}]
+    assert redis.ttl["obs:peer:a"] == 180000
+    reporter.stop()
+    assert json.loads(redis.kept["obs:peer:a"])["status"] == "stopped"
+    assert redis.ttl["obs:peer:a"] == 10000

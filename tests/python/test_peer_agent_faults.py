@@ -215,3 +215,13 @@ def test_an_alias_of_a_process_that_died_is_free_at_once(ctrl, a):
         assert a("agent.list_agents()") == ["a", "b"]
     with pytest.raises(Failed, match="RuntimeError: PeerAgent 'a' registration conflict"):
         a("dlslime.PeerAgent(agent.ctrl_url, 'a')")
+
+
+def test_a_region_published_when_only_tcp_was_used_is_reached_over_shm_too(ctrl, a):
+    with Peer(ctrl.url, "b") as b:
+        a("agent.connect_to('b', transport='tcp').wait()")
+        b.kv(seed=5)
+        a("conn = agent.connect_to('b').wait()")
+        assert a("conn.transport") == "shm"
+        assert a("agent.read('b', ('kv', 0, 0, 64), local_nic=conn.local_nic).wait()") == 0
+        assert a("bytes(v_kv[:64])") == content(5)

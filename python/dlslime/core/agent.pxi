@@ -608,10 +608,8 @@ cdef class LinkTable(Table):
             if t[1] != theirs:
                 rmr = (<AgentLink>link).region(t[1]).p
                 theirs = t[1]
-            s.local, s.remote = mr, rmr
-            s.remote_off = u64(t[2], "remote_offset")
-            s.local_off = u64(t[3], "local_offset")
-            s.len = u64(t[4], "length")
+            set_seg(s, mr, rmr, u64(t[3], "local_offset"), u64(t[2], "remote_offset"),
+                    u64(t[4], "length"))
         return b
 
 
@@ -695,6 +693,32 @@ cdef class LinkPort(Port):
     cdef one_sided(self, type cls, Kind kind, assign, uint32_t imm, note, timeout):
         self.own().bind()
         return Port.one_sided(self, cls, kind, assign, imm, note, timeout)
+
+
+cdef tuple named_item(item):
+    cdef Py_ssize_t n = len(item) if isinstance(item, (tuple, list)) else 0
+    cdef Py_ssize_t at = n - 3
+    if (n != 4 and n != 5) or not isinstance(item[0], str) or not isinstance(item[at - 1], str):
+        raise TypeError("named RDMA assign must be (region, local_offset, remote_offset, length) or "
+                        "(local_region, remote_region, local_offset, remote_offset, length), not "
+                        f"{item!r:.80}")
+    mine, theirs, length = item[at], item[at + 1], item[at + 2]
+    u64(mine, "local_offset")
+    u64(theirs, "remote_offset")
+    u64(length, "length")
+    return (item[0], item[at - 1], theirs, mine, length)
+
+
+def named_items(assign):
+    """The items of a transfer by name as LinkPort.named() takes them; None if ASSIGN is of numbers."""
+    if isinstance(assign, tuple) and assign and isinstance(assign[0], str):
+        return [named_item(assign)]
+    if not isinstance(assign, (list, tuple)) or not assign:
+        return None
+    first = assign[0]
+    if not isinstance(first, (list, tuple)) or not first or not isinstance(first[0], str):
+        return None
+    return [named_item(item) for item in assign]
 
 
 cdef LinkPort port_of(Agent agent, slime_link *handle, uint32_t depth, list local, dict names):

@@ -64,33 +64,6 @@ def _text_or_none(value, what):
     return value or None
 
 
-def _named_items(assign):
-    """The items of a named transfer as (local, remote, remote_offset, local_offset, length); None
-    if ASSIGN is not one."""
-    if isinstance(assign, tuple) and assign and isinstance(assign[0], str):
-        assign = [assign]
-    if isinstance(assign, (str, bytes)) or not hasattr(assign, "__len__") \
-            or not hasattr(assign, "__getitem__") or not len(assign):
-        return None
-    try:
-        if not isinstance(assign[0][0], str):
-            return None
-    except (TypeError, IndexError, KeyError):
-        return None
-    out = []
-    for item in assign:
-        n = len(item) if isinstance(item, (tuple, list)) else 0
-        if n not in (4, 5) or not all(isinstance(name, str) for name in item[:n - 3]):
-            raise TypeError("named RDMA assign must be (region, local_offset, remote_offset, length) or "
-                            "(local_region, remote_region, local_offset, remote_offset, length), not "
-                            f"{item!r:.80}")
-        local_offset, remote_offset, length = (
-            _core.unsigned(v, w) for v, w in
-            zip(item[-3:], ("local_offset", "remote_offset", "length")))
-        out.append((item[0], item[n - 4], remote_offset, local_offset, length))
-    return out
-
-
 class PeerAgent:
     """An agent at the control plane of `ctrl_url` (also `nanoctrl_url`), under `alias` or a name
     that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer."""
@@ -428,7 +401,7 @@ class PeerAgent:
                                imm_data)
 
     def _one_sided(self, op, peer, assign, stream, local_nic, remote_nic, *imm):
-        items = _named_items(assign)
+        items = _core.named_items(assign)
         endpoint = self._get_endpoint(peer, local_nic=local_nic, remote_nic=remote_nic)
         if items is not None:
             return endpoint.named(op, items, *imm, stream=stream)

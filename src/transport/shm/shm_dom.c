@@ -378,7 +378,8 @@ static int shm_progress(struct sl_dom *dom, unsigned budget)
 
 	if (atomic_load_explicit(&dom->version, memory_order_relaxed) != dom->seen_version)
 		sl_shm_refresh(dom);
-	/* who has not rung goes on asking for bells: one too many costs less than to tell everybody */
+	/* who has not rung goes on asking for bells: one too many costs less than to tell everybody
+	 */
 	if (woken)
 		atomic_store(&dom->armed, false);
 	if (must_look(dom) || woken)
