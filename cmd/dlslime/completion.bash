@@ -9,10 +9,12 @@ _dlslime_values() {
 	--op) values='read write write_imm send' ;;
 	--mem) values='alloc malloc' ;;
 	--size | --footprint | --stride) values='8 64 4K 64K 1M 64M 1G' ;;
+	--ctrl) values='http://127.0.0.1:3000' ;;
+	--token-file) files=1 ;;
 	--bind) values='127.0.0.1 ::1 0.0.0.0 ::' ;;
 	--output | -o) files=1 ;;
 	--port | --depth | --batch | --threads | --lanes | --seconds | --iters | --warmup | --cpu | \
-		--peer-cpu | --timeout) ;;
+		--peer-cpu | --timeout | --pid | --scope | --every | --count) ;;
 	*) return 1 ;;
 	esac
 }
@@ -25,7 +27,8 @@ _dlslime() {
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W 'info doctor perf serve get --help --version' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W 'info doctor perf serve get peers regions resources ping links
+			--help --version' -- "$word")
 		return
 	fi
 	if _dlslime_values "$last"; then
@@ -39,7 +42,10 @@ _dlslime() {
 	fi
 	case $verb in
 	info) values='--json --env' ;;
-	doctor) values='--json' ;;
+	doctor) values='--json --pid' ;;
+	peers | regions | resources) values='--ctrl --scope --token-file --json' ;;
+	ping) values='--count --transport --ctrl --scope --token-file --json' ;;
+	links) values='--every --ctrl --scope --token-file --json' ;;
 	serve) values='--bind --port --transport' ;;
 	get) values='--output --force --transport --timeout --json' ;;
 	perf)

@@ -36,7 +36,7 @@ static void look_nic(struct finding *f)
 		found(f, LEVEL_OK, "%zu port%s: 'dlslime info' lists %s", r.n_ports,
 		      r.n_ports == 1 ? "" : "s", r.n_ports == 1 ? "it" : "them");
 	} else {
-		found(f, LEVEL_OK, "this kernel has no RDMA device, so rdma is not used");
+		found(f, LEVEL_BETTER, "this kernel has no RDMA device, so rdma is not used");
 		fix(f, "%s", rdma_no_nic);
 	}
 	rdma_facts_put(&r);

@@ -125,7 +125,8 @@ static void start_tell(slime_agent *agent, struct sl_job *job)
 		json_array_foreach(names, i, name)
 		{
 			if (f->ntold < TELL_MAX)
-				(void)json_array_append(f->names, name);
+				(void)json_array_append_new(
+				    f->names, json_copy(name)); /* JOB's is not ours */
 			f->ntold++;
 		}
 		if (f->ntold && !f->telling && !event_pending(f->timer, EV_TIMEOUT, NULL))

@@ -570,6 +570,7 @@ static void met(slime_link *link, const char *life, uint64_t incarnation)
 	if (strcmp(link->peer_life, life)) {
 		memcpy(link->peer_life, life, sizeof(link->peer_life));
 		link->peer_seq = 0;
+		link->failures = 0; /* those were of another */
 	}
 	sl_lock_take(&link->agent->lock);
 	link->peer_incarnation = incarnation;

@@ -128,7 +128,10 @@ static void on_region(void *arg, const struct sl_ctrl_reply *reply)
 	if (!rc && !json_is_string(desc))
 		rc = sl_fail(&err, -EPROTO, "the region '%.80s' of '%.80s' has no description",
 		             r->name, r->peer);
-	if (life)
+	if (!rc && life && strlen(life) != SL_LIFE_LEN - 1)
+		rc = sl_fail(&err, -EPROTO, "the region '%.80s' of '%.80s' is of no life", r->name,
+		             r->peer);
+	else if (life)
 		(void)snprintf(r->life, sizeof(r->life), "%s", life);
 	if (!rc)
 		rc = sl_desc_of_text(json_string_value(desc), json_string_length(desc), &r->desc,

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 
-enum { CONNS_MAX = 16, BODY_MAX = 64 << 20 };
+enum { CONNS_MAX = 16, BODY_MAX = 64 << 20, HEADERS_MAX = 64 << 10 };
 
 /* One kept-alive connection; busy while CALL is set. */
 struct conn {
@@ -217,6 +217,7 @@ static struct conn *conn_of(struct sl_ctrl_client *client)
 		return NULL;
 	}
 	evhttp_connection_set_max_body_size(c->evcon, BODY_MAX);
+	evhttp_connection_set_max_headers_size(c->evcon, HEADERS_MAX);
 	c->client = client;
 	client->nconns++;
 	LIST_INSERT_HEAD(&client->conns, c, entry);

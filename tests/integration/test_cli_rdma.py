@@ -177,7 +177,7 @@ def test_without_a_nic_doctor_says_what_to_do(tree):
     assert "no device; see 'dlslime doctor'" in tree.run("info").stdout
     found = tree.findings()
     assert list(found) == ["rdma nic"]
-    assert found["rdma nic"]["level"] == "ok"
+    assert found["rdma nic"]["level"] == "better"
     assert "modprobe" in found["rdma nic"]["fix"] and "rdma link add" in found["rdma nic"]["fix"]
 
 

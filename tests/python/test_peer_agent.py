@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from peers import PATIENCE, Daemon, ctrl, until  # noqa: F401
+from peers import PATIENCE, ctrl, until  # noqa: F401
 from conftest import run_python
 
 import dlslime
@@ -354,7 +354,7 @@ def test_one_side_is_enough(ab):
     a, b = ab
     conns = b.agent.get_connections()
     (conn,) = conns["a"].values()
-    assert conn.selection_reason == "peer_selected" and conn.is_connected()
+    assert conn.selection_reason == "peer_selected" and conn.wait(PATIENCE).is_connected()
     assert conn.conn_id == "b:slime0:port1->a:slime0:port1#qp1"
     assert b.agent.read("a", ("kv", 0, 8, 8)).wait() == 0
     assert bytes(b.view[:8]) == bytes(a.view[8:16])
@@ -748,3 +748,34 @@ def test_a_reporter_writes_snapshots_to_a_redis_client(ab, monkeypatch):
     reporter.stop()
     assert json.loads(redis.kept["obs:peer:a"])["status"] == "stopped"
     assert redis.ttl["obs:peer:a"] == 10000
+
+
+def test_a_connection_that_was_shut_down_can_be_made_again(ab):
+    a, b = ab
+    old = a.agent.query_connection("b")
+    old.endpoint.shutdown()
+    assert old.state == "failed"
+    assert old.endpoint.imm_recv().wait() == 403
+    new = a.agent.connect_to("b").wait(PATIENCE)
+    assert new is not old and a.agent.get_connections()["b"] == {new.conn_id: new}
+    assert a.agent.read("b", ("kv", 0, 0, 8)).wait() == 0
+    assert bytes(a.view[:8]) == bytes(b.view[:8])
+
+
+def test_soft_nics_are_ends_of_connections_of_their_own(ctrl):
+    run_python("""
+        import dlslime, sys
+        with dlslime.PeerAgent(sys.argv[1], "x", device="slime1") as a, \\
+                dlslime.PeerAgent(sys.argv[1], "y") as b:
+            one = a.connect_to("y").wait()
+            two = a.connect_to("y", local_device="slime0", peer_device="slime1").wait()
+            assert one.conn_id == "x:slime1:port1->y:slime0:port1#qp1", one
+            assert two.conn_id == "x:slime0:port1->y:slime1:port1#qp1", two
+            assert one is a.query_connection("y", local_nic="slime1")
+            assert two is a.query_connection("y", remote_nic="slime1")
+            m = dlslime.alloc(64)
+            a.register_memory_region("kv", m.addr, 0, 64)
+            b.register_memory_region("kv", m.addr, 0, 64)
+            for nic in ("slime0", "slime1"):
+                assert a.read("y", ("kv", 0, 32, 32), local_nic=nic).wait() == 0
+    """, ctrl.url, DLSLIME_SOFT_NIC="2")

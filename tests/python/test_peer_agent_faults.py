@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from peers import PATIENCE, Failed, Peer, ctrl, until  # noqa: F401
+from peers import Failed, Peer, ctrl, until  # noqa: F401
 
 
 @pytest.fixture
