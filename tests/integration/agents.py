@@ -43,6 +43,8 @@ class Process:
 
     def signal(self, number):
         self.popen.send_signal(number)
+        if number == signal.SIGSTOP:  # it may answer until it has stopped
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def line(self, timeout=DEADLINE_S):
         until = time.monotonic() + timeout
