@@ -13,7 +13,7 @@
 
 #include "say.h"
 
-enum { ANSWER_S = 5, LINE = 512 };
+enum { ANSWER_S = 5, LINE = 512, LOOKS = 5 };
 
 /* Connect to the abstract socket NAME (without its '@'). The descriptor, or a negative errno. */
 static int call(const char *name)
@@ -79,16 +79,20 @@ int doctor_pid(const char *pid)
 	else if (!sockets)
 		say("cannot open /proc/net/unix: %s", strerror(errno));
 	(void)snprintf(mark, sizeof(mark), " @dlslime-agent/%.10s/", pid);
-	while (!rc && sockets && fgets(line, sizeof(line), sockets)) {
-		const char *at = strstr(line, mark);
+	/* while others close sockets the kernel's list may leave out one that is there */
+	for (int look = 0; !rc && !found && sockets && look < LOOKS; look++) {
+		rewind(sockets);
+		while (!rc && fgets(line, sizeof(line), sockets)) {
+			const char *at = strstr(line, mark);
 
-		/* the listening one: flags, type and state as the kernel prints them */
-		if (!at || !strstr(line, " 00010000 0001 01 "))
-			continue;
-		line[strcspn(line, "\n")] = '\0';
-		found++;
-		if (listen_to(at + 2, pid))
-			rc = EXIT_FAILED;
+			/* the listening one: flags, type and state as the kernel prints them */
+			if (!at || !strstr(line, " 00010000 0001 01 "))
+				continue;
+			line[strcspn(line, "\n")] = '\0';
+			found++;
+			if (listen_to(at + 2, pid))
+				rc = EXIT_FAILED;
+		}
 	}
 	if (sockets)
 		(void)fclose(sockets);
