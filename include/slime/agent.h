@@ -30,13 +30,13 @@ struct slime_agent_opts {
 	uint32_t flags;      /* none yet */
 	uint32_t ttl_ms;     /* silent for so long, it is forgotten; renewed at a third; 0: 15000 */
 	uint32_t timeout_ms; /* of a call that blocks; 0: 5000 */
-	const char
-	    *ctrl_url; /* "http://127.0.0.1:3000", "unix:/run/nanoctrl.sock"; NULL: tickets only */
+	const char *ctrl_url;    /* "http://127.0.0.1:3000"; https is refused in this version; NULL:
+	                            tickets only */
 	const char *alias;       /* NULL: NAME_PREFIX and a number of the control plane's */
 	const char *name_prefix; /* NULL: "agent" */
 	const char *scope;       /* agents see only agents of their scope; NULL: "" */
 	const char *token;       /* goes with every call; NULL: none */
-	const char *ca_file;     /* for https: whom to trust; NULL: the system's */
+	const char *ca_file;     /* for https, when that comes; not read in this version */
 	const char
 	    *resource; /* JSON object to publish about this agent in place of what is found */
 	/*
