@@ -92,19 +92,32 @@ static void write_is_in_the_other_process_when_it_completes(void)
 	peer_destroy(peer);
 }
 
-/* All kinds in flight at the near side; into OPS, N of them returned. */
+/*
+ * All kinds in flight at the near side; into OPS, N of them returned. Emulated verbs move what is
+ * posted in the thread that posts it, at some 40 MB/s: there, less keeps starting them all well
+ * within the peer's timeout.
+ */
 static size_t start_all_kinds(struct side *s, slime_op **ops)
 {
+	uint64_t len = over("rdma") ? MIB : FAR_LEN;
 	size_t n = 0;
 
 	ops[n++] = start_recv(s, 0, 64);
 	ops[n++] = start_recv_imm(s);
 	for (int i = 0; i < 4; i++) {
-		ops[n++] = start_write(s, 0, 0, FAR_LEN);
-		ops[n++] = start_read(s, 0, 0, FAR_LEN);
-		ops[n++] = start_send(s, 0, FAR_LEN);
+		ops[n++] = start_write(s, 0, 0, len);
+		ops[n++] = start_read(s, 0, 0, len);
+		ops[n++] = start_send(s, 0, len);
 	}
 	return n;
+}
+
+/* Whether nothing of a frozen process is needed to end the I-th of them. */
+static bool ends_without_the_process(size_t i)
+{
+	if (over("rdma")) /* its device serves what is one-sided; a message waits for a receive */
+		return i >= 2 && (i - 2) % 3 != 2;
+	return i >= 2 && over("shm");
 }
 
 /* The ways a transport may say that the peer went while this was in flight. */
@@ -233,7 +246,7 @@ static void frozen_peer_ends_everything_in_flight(void)
 	peer_signal(peer, SIGSTOP);
 	n = start_all_kinds(&peer->near, ops);
 	for (size_t i = 0; i < n; i++)
-		ended_by_death(peer_finish(peer, ops[i], NULL), i >= 2 && over("shm"));
+		ended_by_death(peer_finish(peer, ops[i], NULL), ends_without_the_process(i));
 	CHECK(now_ns() - began < 1500 * NS_PER_MS + 2 * slack_ns());
 	peer_signal(peer, SIGKILL);
 	peer_destroy(peer);
