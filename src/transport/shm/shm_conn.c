@@ -118,6 +118,7 @@ static int handle_locked(struct sl_conn *conn, const struct shm_msg *msg, int fd
 	case SHM_GIVE:
 		return sl_shm_given_locked(conn, msg, fd);
 	case SHM_BELL:
+		sl_shm_wake_locked(conn);
 		return 0;
 	case SHM_REFUSE:
 		return -ECONNRESET; /* it could not take its last step */
@@ -216,6 +217,7 @@ void sl_shm_conn_destroy(struct sl_conn *conn)
 		return;
 	sl_shm_conn_close(conn);
 	sl_shm_conn_leave(conn);
+	sl_shm_wake_forget(conn);
 	sl_lock_take(&conn->lock);
 	sl_shm_hang_up_locked(conn);
 	sl_shm_close_fds(conn->parked_fds);

@@ -16,16 +16,16 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/random.h"
 #include "transport/shm/shm_impl.h"
 #include "transport/transports.h"
 
 enum {
 	EVENTS = 64,
 	SETTLE_CALLS = 8, /* progress() calls between looks while something is in the making */
+	BELL_CALLS = 16,  /* likewise, while a bell may come instead of news in a ring */
 };
 
-static const int64_t tick_again_ns = SL_NS_PER_MS;
+static const int64_t redial_again_ns = SL_NS_PER_MS;
 
 int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index)
 {
@@ -89,15 +89,12 @@ static void shm_dom_close(struct sl_dom *dom)
 {
 	if (!dom)
 		return;
-	for (uint32_t i = 0; i < dom->n_seen; i++)
-		sl_shm_conn_unref(dom->seen[i]);
 	sl_shm_close_door(dom);
 	close_fd(dom->kick);
 	close_fd(dom->epfd);
 	sl_shm_live_close(dom);
 	sl_lock_free(&dom->lock);
-	free(dom->seen);
-	free(dom->conns);
+	sl_shm_table_free(dom);
 	free(dom);
 }
 
@@ -115,6 +112,7 @@ static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out,
 	dom->no_cma = opts->flags & SLIME_CTX_NO_CMA;
 	dom->peer_timeout_ns = (int64_t)opts->peer_timeout_ms * SL_NS_PER_MS;
 	dom->tick_ns = SL_NEVER;
+	dom->redialling_end = &dom->redialling;
 	dom->epfd = dom->listener = dom->kick = dom->live_fd = -1;
 	for (int i = 0; i < SHM_STRANGERS; i++)
 		dom->strangers[i].fd = -1;
@@ -130,131 +128,6 @@ static int shm_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out,
 	}
 	*out = dom;
 	return 0;
-}
-
-static int grow_slots_locked(struct sl_dom *dom) SL_REQUIRES(dom->lock)
-{
-	uint32_t cap = dom->n_slots ? 2 * dom->n_slots : 16;
-	struct sl_conn **grown = realloc(dom->conns, cap * sizeof(struct sl_conn *));
-
-	if (!grown)
-		return -ENOMEM;
-	for (uint32_t i = dom->n_slots; i < cap; i++)
-		grown[i] = NULL;
-	dom->conns = grown;
-	dom->n_slots = cap;
-	return 0;
-}
-
-int sl_shm_conn_enter(struct sl_conn *conn)
-{
-	struct sl_dom *dom = conn->dom;
-	uint32_t slot = 0;
-	int rc = 0;
-
-	sl_lock_take(&dom->lock);
-	while (slot < dom->n_slots && dom->conns[slot])
-		slot++;
-	if (slot == dom->n_slots)
-		rc = grow_slots_locked(dom);
-	if (!rc) {
-		conn->slot = slot;
-		conn->gen = ++dom->next_gen & 0xffffff;
-		dom->conns[slot] = conn;
-		atomic_fetch_add(&dom->version, 1);
-	}
-	sl_lock_drop(&dom->lock);
-	return rc;
-}
-
-void sl_shm_conn_leave(struct sl_conn *conn)
-{
-	struct sl_dom *dom = conn->dom;
-
-	sl_lock_take(&dom->lock);
-	dom->conns[conn->slot] = NULL;
-	atomic_fetch_add(&dom->version, 1);
-	sl_lock_drop(&dom->lock);
-}
-
-struct sl_conn *sl_shm_conn_find(struct sl_dom *dom, const uint8_t id[SHM_ID_LEN],
-                                 const uint8_t secret[SHM_ID_LEN])
-{
-	struct sl_conn *found = NULL;
-
-	sl_lock_take(&dom->lock);
-	for (uint32_t i = 0; i < dom->n_slots; i++) {
-		struct sl_conn *conn = dom->conns[i];
-
-		if (conn && sl_same_secret(conn->id, id, SHM_ID_LEN) &&
-		    sl_same_secret(conn->secret, secret, SHM_ID_LEN))
-			found = conn;
-	}
-	if (found)
-		sl_shm_conn_ref(found);
-	sl_lock_drop(&dom->lock);
-	return found;
-}
-
-/* The connection that an event is about, counted; NULL: it left. */
-static struct sl_conn *conn_at(struct sl_dom *dom, uint32_t gen, uint32_t slot)
-{
-	struct sl_conn *conn = NULL;
-
-	sl_lock_take(&dom->lock);
-	if (slot < dom->n_slots && dom->conns[slot] && dom->conns[slot]->gen == gen) {
-		conn = dom->conns[slot];
-		sl_shm_conn_ref(conn);
-	}
-	sl_lock_drop(&dom->lock);
-	return conn;
-}
-
-void sl_shm_conn_ref(struct sl_conn *conn)
-{
-	atomic_fetch_add_explicit(&conn->refs, 1, memory_order_relaxed);
-}
-
-/* The last may let go after the domain is closed, so nothing of it is touched here. */
-void sl_shm_conn_unref(struct sl_conn *conn)
-{
-	if (atomic_fetch_sub_explicit(&conn->refs, 1, memory_order_acq_rel) > 1)
-		return;
-	sl_ring_close(&conn->ring);
-	sl_lock_free(&conn->lock);
-	sl_imm_free(&conn->imms);
-	free(conn);
-}
-
-void sl_shm_refresh(struct sl_dom *dom)
-{
-	uint32_t n = 0;
-
-	sl_lock_take(&dom->lock);
-	if (dom->cap_seen < dom->n_slots) {
-		struct sl_conn **grown =
-		    realloc(dom->seen, dom->n_slots * sizeof(struct sl_conn *));
-
-		if (!grown) {
-			sl_lock_drop(&dom->lock);
-			return;
-		}
-		dom->seen = grown;
-		dom->cap_seen = dom->n_slots;
-	}
-	for (uint32_t i = 0; i < dom->n_seen; i++)
-		sl_shm_conn_unref(dom->seen[i]);
-	for (uint32_t i = 0; i < dom->n_slots; i++) {
-		if (!dom->conns[i])
-			continue;
-		sl_shm_conn_ref(dom->conns[i]);
-		dom->seen[n++] = dom->conns[i];
-	}
-	if (n && !dom->n_seen)
-		dom->tick_ns = 0; /* tell when the clock matters */
-	dom->n_seen = n;
-	dom->seen_version = atomic_load(&dom->version);
-	sl_lock_drop(&dom->lock);
 }
 
 static void handle_event(struct sl_dom *dom, uint64_t data)
@@ -276,11 +149,9 @@ static void handle_event(struct sl_dom *dom, uint64_t data)
 			sl_shm_stranger_event(dom, &dom->strangers[index]);
 		break;
 	case SHM_SRC_CONN:
-		conn = conn_at(dom, gen, index);
-		if (conn) {
+		conn = sl_shm_conn_at(dom, gen, index);
+		if (conn)
 			sl_shm_conn_event(conn);
-			sl_shm_conn_unref(conn);
-		}
 		break;
 	case SHM_SRC_PEER:
 		sl_shm_peer_ended(dom, gen);
@@ -291,16 +162,15 @@ static void handle_event(struct sl_dom *dom, uint64_t data)
 /* What is due by the clock. Sets dom->tick_ns to when to come again. */
 static void tick(struct sl_dom *dom, int64_t now_ns)
 {
-	int64_t next = dom->n_seen ? now_ns + dom->peer_timeout_ns / SHM_PINGS : SL_NEVER;
+	int64_t next = SL_NEVER;
+	struct sl_conn *conn;
+	uint32_t slot = 0;
 
-	dom->ticked_ns = now_ns;
+	if (atomic_load(&dom->n_conns))
+		next = now_ns + dom->peer_timeout_ns / SHM_PINGS;
 	sl_shm_expire_strangers(dom, now_ns, &next);
-	for (uint32_t i = 0; i < dom->n_seen; i++) {
-		struct sl_conn *conn = dom->seen[i];
-
-		sl_shm_redial(conn, now_ns, &next);
+	while ((conn = sl_shm_conn_next(dom, &slot)))
 		sl_shm_tick(conn, now_ns, &next);
-	}
 	dom->tick_ns = next;
 }
 
@@ -313,12 +183,13 @@ static int look(struct sl_dom *dom)
 
 	for (int i = 0; i < n; i++)
 		handle_event(dom, ev[i].data.u64);
-	if (atomic_load(&dom->version) != dom->seen_version)
-		sl_shm_refresh(dom);
 	now = sl_clock_ns();
-	if (now >= dom->tick_ns ||
-	    (atomic_load(&dom->redials) && now >= dom->ticked_ns + tick_again_ns))
+	if (now >= dom->tick_ns)
 		tick(dom, now);
+	if (atomic_load(&dom->redials) && now >= dom->redial_ns) {
+		dom->redial_ns = now + redial_again_ns;
+		sl_shm_redial(dom);
+	}
 	return n > 0 ? n : 0;
 }
 
@@ -335,40 +206,24 @@ static bool must_look(struct sl_dom *dom)
 	int64_t now = coarse_ns();
 
 	dom->calls++;
-	if (now == dom->looked_ns && (dom->calls % SETTLE_CALLS ||
-	                              !atomic_load_explicit(&dom->unsettled, memory_order_relaxed)))
-		return false;
-	dom->looked_ns = now;
-	return true;
-}
-
-static bool has_news(const struct sl_conn *conn)
-{
-	if (atomic_load_explicit(&conn->busy, memory_order_relaxed))
+	if (now != dom->looked_ns) {
+		dom->looked_ns = now;
 		return true;
-	if (atomic_load_explicit(&conn->state, memory_order_acquire) != SHM_OPEN)
-		return false;
-	return sl_ring_has_notes(&conn->ring) || sl_ring_has_ping(&conn->ring);
+	}
+	if (atomic_load_explicit(&dom->unsettled, memory_order_relaxed))
+		return dom->calls % SETTLE_CALLS == 0;
+	return dom->calls % BELL_CALLS == 0 &&
+	       dom->n_awake < atomic_load_explicit(&dom->n_conns, memory_order_relaxed);
 }
 
-/* Poll the connections that have news; when BUDGET runs out, the next call goes on from there. */
-static int serve(struct sl_dom *dom, unsigned budget)
+/* From the first connection on, the clock matters. */
+static void heed_first(struct sl_dom *dom)
 {
-	uint32_t at = dom->first < dom->n_seen ? dom->first : 0;
-	int n = 0;
+	bool any = atomic_load_explicit(&dom->n_conns, memory_order_relaxed);
 
-	dom->first = 0;
-	for (uint32_t i = 0; i < dom->n_seen; i++) {
-		if (has_news(dom->seen[at]))
-			n += sl_shm_poll(dom->seen[at]);
-		if (++at == dom->n_seen)
-			at = 0;
-		if (n >= (int)budget) {
-			dom->first = at;
-			break;
-		}
-	}
-	return n;
+	if (any && !dom->ticking)
+		dom->tick_ns = 0;
+	dom->ticking = any;
 }
 
 static int shm_progress(struct sl_dom *dom, unsigned budget)
@@ -376,17 +231,18 @@ static int shm_progress(struct sl_dom *dom, unsigned budget)
 	bool woken = atomic_load_explicit(&dom->armed, memory_order_relaxed);
 	int n = 0;
 
-	if (atomic_load_explicit(&dom->version, memory_order_relaxed) != dom->seen_version)
-		sl_shm_refresh(dom);
+	heed_first(dom);
 	/* who has not rung goes on asking for bells: one too many costs less than to tell everybody
 	 */
 	if (woken)
 		atomic_store(&dom->armed, false);
-	if (must_look(dom) || woken)
+	if (must_look(dom) || woken) {
 		n += look(dom);
+		sl_shm_trim(dom);
+	}
 	if (atomic_load_explicit(&dom->work, memory_order_relaxed))
 		atomic_store(&dom->work, false);
-	return n + serve(dom, budget);
+	return n + sl_shm_serve(dom, budget);
 }
 
 static int shm_fd(struct sl_dom *dom)
@@ -398,16 +254,14 @@ static int shm_arm(struct sl_dom *dom, int64_t *wake_ns)
 {
 	int work;
 
-	if (atomic_load(&dom->version) != dom->seen_version)
-		sl_shm_refresh(dom);
+	heed_first(dom);
 	atomic_store(&dom->armed, true);
 	work = atomic_load(&dom->work);
-	for (uint32_t i = 0; i < dom->n_seen; i++)
-		work |= sl_shm_arm(dom->seen[i]);
-	if (atomic_load(&dom->redials))
-		dom->tick_ns = dom->ticked_ns + tick_again_ns;
+	work |= sl_shm_arm(dom);
 	if (dom->tick_ns < *wake_ns)
 		*wake_ns = dom->tick_ns;
+	if (atomic_load(&dom->redials) && dom->redial_ns < *wake_ns)
+		*wake_ns = dom->redial_ns;
 	return work;
 }
 

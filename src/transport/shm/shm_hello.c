@@ -21,7 +21,7 @@
 #include "base/random.h"
 #include "transport/shm/shm_impl.h"
 
-static const int64_t redial_ns = SL_NS_PER_MS;
+enum { FULL_MAX = 8 }; /* full backlogs met before the redialling is left for later */
 
 static bool settling(enum shm_state state)
 {
@@ -41,11 +41,27 @@ static void set_state_locked(struct sl_conn *conn, enum shm_state next) SL_REQUI
 
 static void set_redial_locked(struct sl_conn *conn, bool redial) SL_REQUIRES(conn->lock)
 {
-	if (redial && !conn->redial)
-		atomic_fetch_add(&conn->dom->redials, 1);
-	if (!redial && conn->redial)
-		atomic_fetch_sub(&conn->dom->redials, 1);
+	struct sl_dom *dom = conn->dom;
+
+	if (redial == conn->redial)
+		return;
 	conn->redial = redial;
+	sl_lock_take(&dom->lock);
+	if (redial) {
+		conn->redial_next = NULL;
+		conn->redial_at = dom->redialling_end;
+		*dom->redialling_end = conn;
+		dom->redialling_end = &conn->redial_next;
+		atomic_fetch_add(&dom->redials, 1);
+	} else {
+		*conn->redial_at = conn->redial_next;
+		if (conn->redial_next)
+			conn->redial_next->redial_at = conn->redial_at;
+		else
+			dom->redialling_end = conn->redial_at;
+		atomic_fetch_sub(&dom->redials, 1);
+	}
+	sl_lock_drop(&dom->lock);
 }
 
 /* Who knocked, with FD, need not wait for us there any more; -1: or never did. */
@@ -289,6 +305,7 @@ static int open_locked(struct sl_conn *conn, bool cma) SL_REQUIRES(conn->lock)
 	conn->cma_pid = cma ? conn->cred_pid : 0;
 	set_state_locked(conn, SHM_OPEN);
 	atomic_fetch_and(&conn->gate, ~(uint32_t)SHM_GATE_SHUT);
+	sl_shm_wake_locked(conn);
 	return 0;
 }
 
@@ -425,14 +442,27 @@ bool sl_shm_greet(struct sl_dom *dom, int fd, pid_t pid, const struct shm_msg *m
 	return taken;
 }
 
-void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns)
+void sl_shm_redial(struct sl_dom *dom)
 {
-	sl_lock_take(&conn->lock);
-	if (conn->redial)
-		(void)call_locked(conn);
-	if (conn->redial && now_ns + redial_ns < *next_ns)
-		*next_ns = now_ns + redial_ns;
-	sl_lock_drop(&conn->lock);
+	uint32_t left = atomic_load(&dom->redials);
+	int full = 0;
+
+	while (left-- && full < FULL_MAX) {
+		struct sl_conn *conn;
+
+		sl_lock_take(&dom->lock);
+		conn = dom->redialling;
+		sl_lock_drop(&dom->lock);
+		if (!conn)
+			return;
+		sl_lock_take(&conn->lock);
+		if (conn->redial) {
+			set_redial_locked(conn, false); /* if it must wait again, then behind all */
+			(void)call_locked(conn);
+			full += conn->redial;
+		}
+		sl_lock_drop(&conn->lock);
+	}
 }
 
 static int check_card(const struct sl_conn *conn, const struct shm_card *card,

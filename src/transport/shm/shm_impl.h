@@ -3,6 +3,8 @@
  * transport/shm/shm_impl.h - what the files of this directory share.
  *
  *	shm_dom.c    the domain: progress, sleeping; the table
+ *	shm_table.c  its connections, by slot and by id
+ *	shm_awake.c  those of them that progress() looks at
  *	shm_door.c   the listening socket, and strangers there
  *	shm_self.c   who we are
  *	shm_peer.c   the processes that connections lead to
@@ -40,6 +42,7 @@ enum {
 	SHM_STRANGERS = 32,     /* accepted and not known yet */
 	SHM_MSG_MAPS = 4,       /* the peer's memory that messages go to, kept mapped */
 	SHM_PINGS = 3,          /* in a peer's timeout */
+	SHM_AWAKE = 64,         /* connections looked at even if they have no news */
 	SHM_LIVE_MAX = 1 << 17, /* regions of a domain */
 	SHM_LIVE_LEN = 8 * SHM_LIVE_MAX,
 };
@@ -140,11 +143,21 @@ struct sl_conn {
 	_Atomic bool busy;     /* progress() must look even if the ring has no news. Likewise */
 	_Atomic uint32_t refs;
 	struct sl_dom *dom;
-	uint32_t slot, gen; /* in dom->conns */
+	uint32_t slot, gen;          /* in dom->slots */
+	struct sl_conn *same_bucket; /* in dom->by_id. Guarded by dom->lock */
 	uint8_t id[SHM_ID_LEN], secret[SHM_ID_LEN], nonce[SHM_ID_LEN];
+
+	/* in dom->redialling. Guarded by dom->lock */
+	struct sl_conn *redial_next, **redial_at;
+
+	/* Of who wakes it, until it is in dom->woken; then of who holds the progress lock. */
+	struct sl_conn *woken_next;
+	struct sl_conn *awake_prev, *awake_next; /* in dom->awake */
+	int64_t news_ns;                         /* coarse time of its last news */
 
 	/* Guards all below. */
 	struct sl_lock lock;
+	bool awake;   /* in dom->awake, or on the way there; else it has asked for a bell */
 	int knock_fd; /* the peer waits here for us to dial; -1: it does not */
 	bool redial;
 	bool closed; /* by us */
@@ -194,36 +207,48 @@ struct shm_stranger {
 	int64_t until_ns;
 };
 
+/* Connections by slot; NULL: free. Set with dom->lock held. */
+struct shm_slots {
+	struct shm_slots *outgrown; /* kept, for progress() may be reading it */
+	uint32_t n;                 /* a power of two */
+	_Atomic(struct sl_conn *) conn[];
+};
+
 struct sl_dom {
 	bool no_cma;
 	int64_t peer_timeout_ns;
 	struct shm_card card; /* what every connection's card says, but id and secret */
 	int epfd, listener, kick;
 	int live_fd;
-	_Atomic uint64_t *live;   /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
-	_Atomic uint32_t version; /* of conns */
-	_Atomic uint32_t unsettled; /* connections in the making, memory asked for */
-	_Atomic uint32_t redials;   /* connections that have to dial again */
+	_Atomic uint64_t *live; /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
+	_Atomic uint32_t n_conns;
+	_Atomic uint32_t unsettled;      /* connections in the making, memory asked for */
+	_Atomic uint32_t redials;        /* connections that have to dial again */
+	_Atomic(struct sl_conn *) woken; /* to be put into AWAKE, the newest first */
 	_Atomic bool armed;
 	_Atomic bool work; /* a connection is busy that progress() may not know of */
 
 	/* Guards the next group. */
 	struct sl_lock lock;
-	struct sl_conn **conns; /* by slot; NULL: free */
-	uint32_t n_slots;
+	_Atomic(struct shm_slots *) slots; /* read by who holds the progress lock, too */
+	struct sl_conn **by_id;            /* as many buckets as slots */
+	uint32_t free_slot;                /* all below are taken */
 	uint32_t next_gen;
+	struct sl_conn *redialling, **redialling_end; /* the oldest first */
 	struct shm_map *maps;
 	struct shm_peer *peers;
 	uint32_t live_next;
 	uint64_t live_number;
 
 	/* Of the thread that holds the progress lock. */
-	struct sl_conn **seen; /* the connections of version SEEN_VERSION, counted */
-	uint32_t n_seen, cap_seen, seen_version;
+	struct sl_conn *awake; /* in a ring; whose turn it is. NULL: none */
+	uint32_t n_awake;
 	uint32_t calls;
-	uint32_t first;             /* whose turn it is in SEEN */
-	int64_t looked_ns;          /* coarse time of the last look at the sockets */
-	int64_t ticked_ns, tick_ns; /* the last and the next look at the clock */
+	int64_t trimmed_ns; /* coarse time of the last look for who may fall asleep */
+	int64_t looked_ns;  /* coarse time of the last look at the sockets */
+	bool ticking;       /* there was a connection */
+	int64_t tick_ns;    /* when to look at the clock */
+	int64_t redial_ns;  /* likewise, if there are REDIALS */
 	struct shm_stranger strangers[SHM_STRANGERS];
 	uint32_t next_stranger;
 };
@@ -236,6 +261,8 @@ enum shm_source { SHM_SRC_LISTENER, SHM_SRC_KICK, SHM_SRC_STRANGER, SHM_SRC_CONN
 int sl_shm_watch(struct sl_dom *dom, int fd, enum shm_source src, uint32_t gen, uint32_t index);
 /* Work for progress() came up in another thread; wakes it if it sleeps. */
 void sl_shm_kick(struct sl_dom *dom);
+
+/* shm_table.c */
 /* Give CONN a place among the domain's connections, for progress() and hellos to find; or take it.
  */
 int sl_shm_conn_enter(struct sl_conn *conn);
@@ -243,10 +270,25 @@ void sl_shm_conn_leave(struct sl_conn *conn);
 /* The connection with ID and SECRET, counted for the caller; NULL: there is none. */
 struct sl_conn *sl_shm_conn_find(struct sl_dom *dom, const uint8_t id[SHM_ID_LEN],
                                  const uint8_t secret[SHM_ID_LEN]);
+/* For who holds the progress lock. The connection that an event is about; NULL: it left. */
+struct sl_conn *sl_shm_conn_at(struct sl_dom *dom, uint32_t gen, uint32_t slot);
+/* Likewise, the next one from *SLOT on, which is advanced; NULL: no more. */
+struct sl_conn *sl_shm_conn_next(struct sl_dom *dom, uint32_t *slot);
 void sl_shm_conn_ref(struct sl_conn *conn);
 void sl_shm_conn_unref(struct sl_conn *conn);
-/* Let progress() see the connections that there are now. On no memory, those it knew. */
-void sl_shm_refresh(struct sl_dom *dom);
+void sl_shm_table_free(struct sl_dom *dom);
+
+/* shm_awake.c */
+/* Let progress() look at CONN, which has or will have something to do. */
+void sl_shm_wake_locked(struct sl_conn *conn) SL_REQUIRES(conn->lock);
+/* The rest is for who holds the progress lock. CONN is about to go: look at it no more. */
+void sl_shm_wake_forget(struct sl_conn *conn);
+/* Poll those with news until BUDGET is spent; returns how much was done. */
+int sl_shm_serve(struct sl_dom *dom, unsigned budget);
+/* Before sleep: ask for bells, and tell whether there is work after all. */
+bool sl_shm_arm(struct sl_dom *dom);
+/* Of many, let those without news for a while fall asleep. */
+void sl_shm_trim(struct sl_dom *dom);
 
 /* shm_self.c */
 /* Fill in dom->card. -ENODEV: this process cannot tell. */
@@ -292,8 +334,8 @@ void sl_shm_lost_locked(struct sl_conn *conn, int rc) SL_REQUIRES(conn->lock);
 /* This connection will not be, for the reason WHY; the peer is told if TELL. Returns the code. */
 int sl_shm_refuse_locked(struct sl_conn *conn, const struct slime_error *why, const char *tell)
     SL_REQUIRES(conn->lock);
-/* Try to dial again if that is due; lowers *NEXT_NS to when to call again. */
-void sl_shm_redial(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
+/* Try those again that could not dial; for who holds the progress lock. */
+void sl_shm_redial(struct sl_dom *dom);
 
 /* shm_conn.c */
 int sl_shm_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, struct sl_conn **out,
@@ -358,8 +400,8 @@ int sl_shm_submit(struct sl_conn *conn, struct sl_op *op);
 void sl_shm_cancel(struct sl_conn *conn, struct sl_op *op);
 /* Whatever can be done for CONN now; returns how much was. */
 int sl_shm_poll(struct sl_conn *conn);
-/* Before sleep: ask for bells, and tell whether there is work after all. */
-bool sl_shm_arm(struct sl_conn *conn);
+/* After the bells were asked for: is there something that progress() would do? */
+bool sl_shm_has_work_locked(const struct sl_conn *conn) SL_REQUIRES(conn->lock);
 /* Ping when ops wait for the peer; lowers *NEXT_NS to when to call again. */
 void sl_shm_tick(struct sl_conn *conn, int64_t now_ns, int64_t *next_ns);
 /* Note what progress() needs to know; after each change, before the lock is dropped. */

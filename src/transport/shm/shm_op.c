@@ -61,6 +61,8 @@ void sl_shm_settle_locked(struct sl_conn *conn)
 		atomic_fetch_and(&conn->gate, ~(uint32_t)SHM_GATE_PENDING);
 	if (busy != atomic_load_explicit(&conn->busy, memory_order_relaxed))
 		atomic_store_explicit(&conn->busy, busy, memory_order_relaxed);
+	if (busy && !conn->awake)
+		sl_shm_wake_locked(conn);
 }
 
 /* An op waits for the peer to make room. If we sleep already, that must wake us. */
@@ -403,8 +405,7 @@ int sl_shm_poll(struct sl_conn *conn)
 	return n;
 }
 
-/* After the bells were asked for: is there something that progress() would do? */
-static bool has_work_locked(const struct sl_conn *conn) SL_REQUIRES(conn->lock)
+bool sl_shm_has_work_locked(const struct sl_conn *conn)
 {
 	const struct sl_ring *r = &conn->ring;
 
@@ -417,27 +418,6 @@ static bool has_work_locked(const struct sl_conn *conn) SL_REQUIRES(conn->lock)
 	if (conn->imm_sends.head && sl_ring_has_room(r))
 		return true;
 	return conn->pending.head && !conn->moving && sl_shm_movable(conn, conn->pending.head);
-}
-
-bool sl_shm_arm(struct sl_conn *conn)
-{
-	bool work = false;
-
-	if (!is_open(conn))
-		return false;
-	/* it has asked since the last bell, so what came after that has rung */
-	if (!atomic_load_explicit(&conn->busy, memory_order_relaxed) &&
-	    sl_ring_wants(&conn->ring, SL_RING_NEWS))
-		return false;
-	sl_lock_take(&conn->lock);
-	if (!conn->gone) {
-		sl_ring_want(&conn->ring, conn->sends.head || conn->imm_sends.head
-		                              ? SL_RING_NEWS | SL_RING_ROOM
-		                              : SL_RING_NEWS);
-		work = has_work_locked(conn);
-	}
-	sl_lock_drop(&conn->lock);
-	return work;
 }
 
 /* True: the peer has been silent for too long. */

@@ -56,6 +56,8 @@ void sl_shm_peer_put(struct sl_dom *dom, struct shm_peer *peer)
 void sl_shm_peer_ended(struct sl_dom *dom, uint32_t id)
 {
 	struct shm_peer *peer;
+	struct sl_conn *conn;
+	uint32_t slot = 0;
 
 	sl_lock_take(&dom->lock);
 	for (peer = dom->peers; peer && peer->id != id; peer = peer->next)
@@ -66,11 +68,7 @@ void sl_shm_peer_ended(struct sl_dom *dom, uint32_t id)
 		(void)epoll_ctl(dom->epfd, EPOLL_CTL_DEL, peer->pidfd, NULL);
 	}
 	sl_lock_drop(&dom->lock);
-	if (atomic_load(&dom->version) != dom->seen_version)
-		sl_shm_refresh(dom);
-	for (uint32_t i = 0; peer && i < dom->n_seen; i++) {
-		struct sl_conn *conn = dom->seen[i];
-
+	while (peer && (conn = sl_shm_conn_next(dom, &slot))) {
 		sl_lock_take(&conn->lock);
 		if (conn->peer == peer)
 			sl_shm_fail_locked(conn, -ECONNRESET);
