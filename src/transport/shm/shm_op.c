@@ -71,7 +71,8 @@ void sl_shm_await_room_locked(struct sl_conn *conn)
 	if (!atomic_load(&conn->dom->armed))
 		return;
 	sl_ring_want(&conn->ring, SL_RING_ROOM);
-	if (sl_ring_has_posts(&conn->ring) || sl_ring_has_room(&conn->ring))
+	if ((conn->sends.head && sl_ring_has_posts(&conn->ring)) ||
+	    (conn->imm_sends.head && sl_ring_has_room(&conn->ring)))
 		sl_shm_kick(conn->dom);
 }
 
