@@ -3,7 +3,8 @@
  * Many endpoints between two processes: what they cost to make, to have, and to leave alone.
  *
  *	crowd idle tcp|shm N SECONDS
- *	crowd connect tcp|shm N
+ *	crowd connect tcp|shm N		one after the other, as both sides agree
+ *	crowd together tcp|shm N	all begun before the first is waited for
  *
  * Memory is resident pages of the process, which leaves out what the kernel
  * keeps for a socket.
@@ -54,7 +55,7 @@ static void allow_files(void)
 static slime_ep *eps[N_MAX];
 
 /* As an engine would: create all, swap all descriptions, connect all. */
-static void meet_all(struct side *s, const char *transport, int n)
+static void meet_all(struct side *s, const char *transport, int n, bool together)
 {
 	struct slime_ep_opts opts = {.size = sizeof(opts), .transport = transport};
 	struct slime_desc *theirs = calloc((size_t)n, sizeof(*theirs)), mine;
@@ -68,8 +69,18 @@ static void meet_all(struct side *s, const char *transport, int n)
 		give(s, mine.bytes, mine.len);
 		theirs[i].len = (uint32_t)take(s, theirs[i].bytes, sizeof(theirs[i].bytes));
 	}
-	for (int i = 0; i < n; i++)
-		must(slime_ep_connect(eps[i], &theirs[i], 30 * s_ns, &err), &err);
+	for (int i = 0; together && i < n; i++) {
+		int rc = slime_ep_connect(eps[i], &theirs[i], 0, &err);
+
+		if (rc != -ETIMEDOUT)
+			must(rc, &err);
+	}
+	for (int i = 0; i < n; i++) {
+		int rc = slime_ep_connect(eps[i], &theirs[i], 30 * s_ns, &err);
+
+		if (rc != -EISCONN)
+			must(rc, &err);
+	}
 	free(theirs);
 }
 
@@ -90,13 +101,13 @@ static struct state ask_state(const struct side *s)
 	return st;
 }
 
-static void serve(struct side *s, const char *transport, int n)
+static void serve(struct side *s, const char *transport, int n, bool together)
 {
 	char byte;
 
 	(void)take(s, &byte, 1);
 	report_state(s);
-	meet_all(s, transport, n);
+	meet_all(s, transport, n, together);
 	for (;;) {
 		(void)take(s, &byte, 1);
 		report_state(s);
@@ -112,19 +123,20 @@ static void both(const char *name, const char *transport, int n, const char *met
 	figure(what, 0, (uint64_t)n, metric, here > there ? here : there, unit);
 }
 
-static void connect_many(struct side *s, const char *transport, int n)
+static void connect_many(struct side *s, const char *transport, int n, bool together)
 {
 	struct state there = ask_state(s), here = look();
 	int64_t began = now_ns();
 	struct state after;
 	double kib_here, kib_there, took;
 
-	meet_all(s, transport, n);
+	meet_all(s, transport, n, together);
 	after = ask_state(s); /* answered when the other side is through, too */
 	took = (double)(now_ns() - began) / (double)s_ns;
 	kib_there = (after.rss - there.rss) / n / KIB;
 	kib_here = (look().rss - here.rss) / n / KIB;
-	both("endpoints-connect", transport, n, "time", took, took, "s");
+	both(together ? "endpoints-connect-together" : "endpoints-connect", transport, n, "time",
+	     took, took, "s");
 	both("endpoints-memory", transport, n, "each", kib_here, kib_there, "KiB");
 }
 
@@ -134,7 +146,7 @@ static void stay_idle(struct side *s, const char *transport, int n, int seconds)
 	struct state there, here, there_after, here_after;
 
 	(void)ask_state(s);
-	meet_all(s, transport, n);
+	meet_all(s, transport, n, false);
 	(void)ask_state(s);
 	/* The time after the connects is not idle yet. */
 	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_sec = 1}, NULL);
@@ -153,13 +165,15 @@ int main(int argc, char **argv)
 {
 	bool idle = argc == 5 && strcmp(argv[1], "idle") == 0;
 	bool connect = argc == 4 && strcmp(argv[1], "connect") == 0;
+	bool together = argc == 4 && strcmp(argv[1], "together") == 0;
 	int n = argc >= 4 ? atoi(argv[3]) : 0;
 	struct side s;
 	bool server;
 
-	if ((!idle && !connect) || n < 1 || n > N_MAX) {
-		fprintf(stderr,
-		        "usage: crowd idle tcp|shm N SECONDS, or crowd connect tcp|shm N\n");
+	if ((!idle && !connect && !together) || n < 1 || n > N_MAX) {
+		fprintf(
+		    stderr,
+		    "usage: crowd idle tcp|shm N SECONDS, or crowd connect|together tcp|shm N\n");
 		return 2;
 	}
 	allow_files();
@@ -167,11 +181,11 @@ int main(int argc, char **argv)
 	(void)alarm(LIMIT_S);
 	side_context(&s, 0, 0);
 	if (server)
-		serve(&s, argv[2], n);
+		serve(&s, argv[2], n, together);
 	if (idle)
 		stay_idle(&s, argv[2], n, atoi(argv[4]));
 	else
-		connect_many(&s, argv[2], n);
+		connect_many(&s, argv[2], n, together);
 	for (int i = 0; i < n; i++)
 		slime_ep_destroy(eps[i]);
 	side_end(&s);
