@@ -23,7 +23,7 @@ static int side_begin(struct scenario *s, struct scenario_side *side, const char
 	struct slime_ctx_opts ctx_opts = {
 	    .size = sizeof(ctx_opts),
 	    .flags = SLIME_CTX_MANUAL_PROGRESS,
-	    .peer_timeout_ms = 2000,
+	    .peer_timeout_ms = s->peer_timeout_ms ? s->peer_timeout_ms : 2000,
 	};
 	struct slime_ep_opts ep_opts = {.size = sizeof(ep_opts), .transport = transport};
 	struct slime_mr_opts mr_opts = {.size = sizeof(mr_opts), .access = SLIME_ACCESS_REMOTE};
@@ -100,9 +100,11 @@ static int import_one(struct scenario *s, struct scenario_side *to, struct scena
 
 int scenario_begin(struct scenario *s, const char *transport)
 {
+	uint32_t peer_timeout_ms = s->peer_timeout_ms;
 	int rc;
 
 	memset(s, 0, sizeof(*s));
+	s->peer_timeout_ms = peer_timeout_ms;
 	rc = side_begin(s, &s->a, transport);
 	if (!rc)
 		rc = side_begin(s, &s->b, transport);

@@ -21,6 +21,7 @@ struct scenario_side {
 };
 
 struct scenario {
+	uint32_t peer_timeout_ms; /* set before it begins; 0: 2000 */
 	struct scenario_side a, b;
 	const char *step; /* what was tried last */
 	struct slime_error err;

@@ -141,6 +141,7 @@ static void keeps_its_budget(const char *transport)
 	struct budget warm[N_WHAT] = {{0}}, b[N_WHAT] = {{0}};
 
 	wrap_fail(WRAP_MEMORY, 0);
+	s.peer_timeout_ms = 600000; /* looking after peers now and then is no transfer's */
 	if (scenario_begin(&s, transport))
 		fail_msg("%s: %s: %s", transport, s.step, s.err.text);
 	for (int i = 0; i < WARM; i++)
