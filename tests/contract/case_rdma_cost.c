@@ -190,20 +190,59 @@ static void the_caller_rings_the_doorbell(void)
 	rig_end(p);
 }
 
-static void a_batch_rings_the_doorbell_a_few_times_only(void)
+/* What N writes of 4 KiB cost the device, in batches of BATCH each; at the peer STEP from each
+ * other. */
+static void check_writes(struct pair *p, uint64_t n, uint64_t batch, uint64_t step,
+                         uint64_t doorbells, uint64_t works, uint64_t cqes)
+{
+	uint64_t rung = fake_verbs_count(FAKE_DOORBELLS), posted = fake_verbs_count(FAKE_WORKS);
+	uint64_t told = fake_verbs_count(FAKE_CQES);
+	struct slime_seg segs[64];
+
+	for (uint64_t i = 0; i < n; i += batch) {
+		slime_op *op = NULL;
+
+		for (uint64_t k = 0; k < batch; k++)
+			segs[k] = seg_of(&p->a, (i + k) * 8192, (i + k) * step, 4096);
+		CHECK_OK(slime_ep_write(p->a.ep, segs, batch, NULL, &op));
+		CHECK_ENDS(p, op, 0);
+	}
+	CHECK_EQ(fake_verbs_count(FAKE_DOORBELLS) - rung, doorbells);
+	CHECK_EQ(fake_verbs_count(FAKE_WORKS) - posted, works);
+	CHECK_EQ(fake_verbs_count(FAKE_CQES) - told, cqes);
+}
+
+static void a_batch_is_one_doorbell_and_one_completion(void)
 {
 	struct pair *p = rig_begin(NULL, NULL);
-	struct slime_seg segs[64];
-	uint64_t before;
-	slime_op *op = NULL;
 
 	rig_works(p);
-	for (uint64_t i = 0; i < 64; i++)
-		segs[i] = seg_of(&p->a, i * 8192, i * 4096, 4096);
-	before = fake_verbs_count(FAKE_DOORBELLS);
-	CHECK_OK(slime_ep_write(p->a.ep, segs, 64, NULL, &op));
-	CHECK_ENDS(p, op, 0);
-	CHECK(fake_verbs_count(FAKE_DOORBELLS) - before <= 4);
+	check_writes(p, 64, 64, 8192, 1, 64, 1);
+	check_writes(p, 64, 64, 4096, 1, 16, 1); /* in one piece there: gathered by fours */
+	check_writes(p, 64, 1, 8192, 64, 64, 64);
+	rig_end(p);
+}
+
+/*
+ * Sixteen places in the send queue, many in the endpoint's depth: most wait for room, which others
+ * make while more are submitted. Who makes it has to see every one.
+ */
+static void a_full_send_queue_forgets_nobody_who_waits_for_room(void)
+{
+	enum { ROUNDS = 300, AT_ONCE = 64 };
+	slime_op *ops[AT_ONCE];
+	struct pair *p;
+
+	CHECK_EQ(setenv("SLIME_MAX_SEND_WR", "16", 1), 0);
+	p = rig_begin(NULL, &(struct pair_opts){.depth = 2 * AT_ONCE});
+	rig_works(p);
+	for (uint64_t round = 0; round < ROUNDS; round++) {
+		for (uint64_t i = 0; i < AT_ONCE; i++)
+			ops[i] = start_write(&p->a, i * 64, i * 64, i % 8 == 5 ? 0 : 64);
+		for (int i = 0; i < AT_ONCE; i++)
+			CHECK_ENDS(p, ops[i], 0);
+	}
+	rig_works(p);
 	rig_end(p);
 }
 
@@ -490,7 +529,8 @@ const struct contract_case rdma_cost_cases[] = {
     CASE(a_small_transfer_is_one_request_on_one_lane),
     CASE(a_small_write_goes_inside_its_request),
     CASE(the_caller_rings_the_doorbell),
-    CASE(a_batch_rings_the_doorbell_a_few_times_only),
+    CASE(a_batch_is_one_doorbell_and_one_completion),
+    CASE(a_full_send_queue_forgets_nobody_who_waits_for_room),
     CASE(a_message_with_a_waiting_receive_takes_no_further_trip),
     CASE(a_connection_without_a_receive_holds_up_no_other),
     CASE(a_region_is_registered_once_for_all_endpoints),

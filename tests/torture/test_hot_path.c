@@ -122,16 +122,15 @@ static void one_round(struct budget *b)
 }
 
 /*
- * One lock each is the budget. What is received over shm is found in the ring by the one
- * who waits, who takes the progress lock and the connection's; over rdma everything is
- * found so, in the completion queue.
+ * One lock each is the budget. What is received over shm or rdma is found, in the ring or the
+ * completion queue, by the one who waits, who takes the progress lock and the connection's.
  */
 static struct budget most(const char *transport, int what)
 {
 	struct budget one = {.submit_locks = 1, .complete_locks = 1};
 
-	if (!strcmp(transport, "rdma") ||
-	    (!strcmp(transport, "shm") && (what == RECV || what == RECV_IMM)))
+	if ((!strcmp(transport, "rdma") || !strcmp(transport, "shm")) &&
+	    (what == RECV || what == RECV_IMM))
 		one.complete_locks = 2;
 	return one;
 }

@@ -6,7 +6,8 @@
 void sl_rdma_chain_begin(struct rdma_chain *ch, struct sl_conn *conn, int kind)
 {
 	const struct rdma_chan *c = &conn->chan[kind];
-	uint64_t left = c->sq_cap - (c->sq_posted - c->sq_done);
+	uint64_t left = c->sq_cap - (atomic_load_explicit(&c->sq_posted, memory_order_relaxed) -
+	                             atomic_load_explicit(&c->sq_done, memory_order_acquire));
 
 	ch->conn = conn;
 	ch->kind = kind;
@@ -53,6 +54,7 @@ bool sl_rdma_chain_post(struct rdma_chain *ch)
 	struct sl_conn *conn = ch->conn;
 	struct rdma_chan *c = &conn->chan[ch->kind];
 	struct ibv_send_wr *bad = NULL;
+	uint64_t end;
 
 	if (!ch->n)
 		return true;
@@ -64,12 +66,12 @@ bool sl_rdma_chain_post(struct rdma_chain *ch)
 			wr->send_flags |= IBV_SEND_INLINE;
 	}
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
-	if (!conn->dom->v->post_send(c->qp, ch->wr, &bad)) {
-		c->sq_posted += ch->n;
+	end = rdma_chain_end(ch);
+	atomic_store(&c->sq_posted, end); /* before: its completion may overtake us */
+	if (!conn->dom->v->post_send(c->qp, ch->wr, &bad))
 		return true;
-	}
-	if (bad >= ch->wr && bad < ch->wr + ch->n)
-		c->sq_posted += (uint64_t)(bad - ch->wr);
+	end -= bad >= ch->wr && bad < ch->wr + ch->n ? ch->n - (uint64_t)(bad - ch->wr) : ch->n;
+	atomic_store(&c->sq_posted, end);
 	c->failed = true;
 	sl_rdma_todo(conn);
 	return false;

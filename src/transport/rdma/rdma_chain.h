@@ -38,7 +38,9 @@ void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *recor
 /* The place behind the last request. */
 static inline uint64_t rdma_chain_end(const struct rdma_chain *ch)
 {
-	return ch->conn->chan[ch->kind].sq_posted + ch->n;
+	const struct rdma_chan *c = &ch->conn->chan[ch->kind];
+
+	return atomic_load_explicit(&c->sq_posted, memory_order_relaxed) + ch->n;
 }
 
 /* Post all. False: the channel has failed and progress() will make it anew. */

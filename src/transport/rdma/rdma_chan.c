@@ -87,7 +87,9 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 	sl_lock_take(&conn->lock);
 	c->gen++;
 	c->fresh_count = c->rx_count;
-	c->sq_posted = c->sq_done = c->sq_good = c->rq_posted = c->rq_done = 0;
+	atomic_store(&c->sq_posted, 0);
+	atomic_store(&c->sq_done, 0);
+	c->sq_good = c->rq_posted = c->rq_done = 0;
 	c->cur = (struct rdma_cursor){0};
 	c->failed = false;
 	c->max_inline = max_inline;
@@ -180,6 +182,7 @@ void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 		return;
 	sl_lock_take(&conn->lock);
 	c->phase = RDMA_DRAIN; /* nobody posts from here on */
+	sl_rdma_chan_gather_locked(c);
 	sl_lock_drop(&conn->lock);
 	c->drain_by = sl_clock_ns() + drain_ns;
 	sl_rdma_tick_by(conn->dom, c->drain_by);
@@ -191,9 +194,23 @@ void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 		sl_rdma_todo(conn);
 }
 
+void sl_rdma_chan_gather_locked(struct rdma_chan *c)
+{
+	uint64_t from = atomic_load_explicit(&c->sq_done, memory_order_relaxed);
+
+	for (uint32_t i = 0; c->placed && i < c->sq_cap; i++) {
+		struct sl_op *_Atomic *at = &c->placed[(from + i) % c->sq_cap];
+		struct sl_op *op = atomic_load_explicit(at, memory_order_relaxed);
+
+		if (op)
+			sl_op_push(&c->posted, op);
+		atomic_store_explicit(at, NULL, memory_order_relaxed);
+	}
+}
+
 bool sl_rdma_chan_is_empty(const struct rdma_chan *c)
 {
-	return c->sq_done == c->sq_posted && c->rq_done == c->rq_posted;
+	return atomic_load(&c->sq_done) == atomic_load(&c->sq_posted) && c->rq_done == c->rq_posted;
 }
 
 void sl_rdma_chan_free(struct sl_conn *conn, int kind)

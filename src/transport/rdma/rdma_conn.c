@@ -40,8 +40,13 @@ static int make_records(struct sl_conn *conn, struct slime_error *err)
 	size_t len = (RDMA_WINDOW + conn->chan[RDMA_DATA].sq_cap) * (size_t)RDMA_RECORD_STEP;
 
 	conn->records = calloc(1, len);
-	if (!conn->records)
-		return sl_fail(err, -ENOMEM, "no memory for a connection");
+	for (int i = 0; i < RDMA_CHANS; i++) {
+		struct rdma_chan *c = &conn->chan[i];
+
+		c->placed = calloc(c->sq_cap, sizeof(struct sl_op *));
+		if (!c->placed || !conn->records)
+			return sl_fail(err, -ENOMEM, "no memory for a connection");
+	}
 	errno = 0;
 	conn->records_mr =
 	    conn->dom->v->reg_mr(conn->dom->pd, conn->records, len, IBV_ACCESS_LOCAL_WRITE);
@@ -105,8 +110,11 @@ static void free_ends(struct sl_conn *conn)
 {
 	struct sl_dom *dom = conn->dom;
 
-	for (int i = 0; i < RDMA_CHANS; i++)
+	for (int i = 0; i < RDMA_CHANS; i++) {
 		sl_rdma_chan_free(conn, i);
+		free(conn->chan[i].placed);
+		conn->chan[i].placed = NULL;
+	}
 	if (conn->records_mr)
 		(void)dom->v->dereg_mr(conn->records_mr);
 	free(conn->records);

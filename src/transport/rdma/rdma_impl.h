@@ -94,18 +94,28 @@ struct rdma_chan {
 	int64_t drain_by;           /* progress */
 	unsigned strikes;           /* progress */
 
+	/*
+	 * The send queue: requests since QP was made, and a completion names its place. Who posts
+	 * writes SQ_POSTED and PLACED under the lock, progress takes without; see rdma_poll.c.
+	 */
+	_Atomic uint64_t sq_posted, sq_done;
+	struct sl_op *_Atomic *placed; /* SQ_CAP: at the place of its last request, an op */
+	_Atomic bool hungry;           /* something waits for room */
+	uint64_t
+	    sq_good;    /* progress: all before it were carried out, not so the last if it failed */
+	uint64_t acked; /* progress: numbered ops that are known to be received, of TX_SEQ */
+
 	/* lock */
 	uint32_t sq_cap, rq_cap, max_inline;
-	uint64_t sq_posted, sq_done; /* requests since QP was made; a completion names its place */
-	uint64_t sq_good; /* all before it were carried out: a completion may also be an error */
 	uint64_t rq_posted, rq_done;
 	bool failed;                /* a post failed: drain it */
 	struct sl_op_queue waiting; /* not, or not all of it, posted; the cursor is in the first */
 	struct rdma_cursor cur;
-	struct sl_op_queue posted; /* all of it; priv[0] is the place behind its last request */
-	uint64_t tx_seq, acked;    /* numbered ops given to QP; of them, known to be received */
-	uint64_t fresh_count;      /* RX_COUNT when QP was made; progress */
-	uint64_t rx_count;         /* numbered ops of the peer's received */
+	struct sl_op_queue
+	    posted;      /* gathered from PLACED; priv[0] is the place behind its last request */
+	uint64_t tx_seq; /* numbered ops given to QP */
+	uint64_t fresh_count; /* RX_COUNT when QP was made; progress */
+	uint64_t rx_count;    /* numbered ops of the peer's received */
 };
 
 /* Fields of sl_op.priv: one-sided ops and sends. */
@@ -321,6 +331,21 @@ void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue
  * -EPROTO: it cannot be so many. */
 int sl_rdma_chan_settle_locked(struct sl_conn *conn, int kind, uint64_t count,
                                struct sl_op_queue *over);
+
+/* What is placed goes to POSTED, as queue pair KIND is about to drain; progress. */
+void sl_rdma_chan_gather_locked(struct rdma_chan *c);
+/* All of OP is posted once the request before END is; until that is completed. Lock held. */
+static inline void rdma_place(struct rdma_chan *c, struct sl_op *op, uint64_t end)
+{
+	op->priv[RDMA_END] = end;
+	atomic_store_explicit(&c->placed[(end - 1) % c->sq_cap], op, memory_order_release);
+}
+/* Something waits until fewer than N requests are out: progress will see to it, or they are. */
+static inline bool rdma_must_wait(struct rdma_chan *c, uint32_t n)
+{
+	atomic_store(&c->hungry, true); /* before the look; progress looks after making room */
+	return atomic_load(&c->sq_posted) - atomic_load(&c->sq_done) >= n;
+}
 
 /* rdma_post.c: the DATA channel; lock held */
 void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over);

@@ -109,29 +109,35 @@ static bool may_tell(const struct sl_conn *conn)
 	       conn->credits_told - conn->recvs_ended < RDMA_CREDITS_AHEAD;
 }
 
+static void tell_one(struct sl_conn *conn, struct rdma_chain *ch)
+{
+	struct rdma_record record = {
+	    .type = RDMA_CREDIT,
+	    .shift = conn->shift,
+	    .arg = conn->chan[RDMA_MSG].gen,
+	    .index = conn->credits_told++,
+	    .len = conn->next_credit->iov->len,
+	};
+
+	sl_rdma_chain_record(ch, &record);
+	conn->next_credit = conn->next_credit->next;
+}
+
 void sl_rdma_tell_credits_locked(struct sl_conn *conn)
 {
-	const struct rdma_chan *c = &conn->chan[RDMA_MSG];
+	struct rdma_chan *data = &conn->chan[RDMA_DATA];
 	struct rdma_chain ch;
 
-	if (c->phase != RDMA_UP || conn->chan[RDMA_DATA].phase != RDMA_UP)
+	if (conn->chan[RDMA_MSG].phase != RDMA_UP || data->phase != RDMA_UP)
 		return;
-	if (!may_tell(conn))
-		return;
-	sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
-	while (may_tell(conn) && !rdma_chain_is_full(&ch)) {
-		struct rdma_record record = {
-		    .type = RDMA_CREDIT,
-		    .shift = conn->shift,
-		    .arg = c->gen,
-		    .index = conn->credits_told++,
-		    .len = conn->next_credit->iov->len,
-		};
-
-		sl_rdma_chain_record(&ch, &record);
-		conn->next_credit = conn->next_credit->next;
+	while (may_tell(conn) && !data->failed) {
+		sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
+		if (!ch.room && rdma_must_wait(data, data->sq_cap))
+			break;
+		while (may_tell(conn) && !rdma_chain_is_full(&ch))
+			tell_one(conn, &ch);
+		(void)sl_rdma_chain_post(&ch);
 	}
-	(void)sl_rdma_chain_post(&ch);
 }
 
 static void recv_over(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
@@ -272,24 +278,24 @@ void sl_rdma_push_msgs_locked(struct sl_conn *conn)
 {
 	struct rdma_chan *c = &conn->chan[RDMA_MSG];
 	struct rdma_chain ch;
-	bool fits = true;
 
-	while (c->phase == RDMA_UP && c->waiting.head && conn->credit_head < conn->credit_tail) {
+	while (c->phase == RDMA_UP && c->waiting.head && !c->failed &&
+	       conn->credit_head < conn->credit_tail) {
 		sl_rdma_chain_begin(&ch, conn, RDMA_MSG);
+		if (!ch.room && rdma_must_wait(c, c->sq_cap))
+			break;
 		while (c->waiting.head && conn->credit_head < conn->credit_tail) {
 			struct sl_op *op = c->waiting.head;
 
-			fits = add_send(&ch, op,
-			                &conn->credits[conn->credit_head % conn->credits_cap]);
-			if (!fits)
+			if (!add_send(&ch, op,
+			              &conn->credits[conn->credit_head % conn->credits_cap]))
 				break;
+			(void)sl_op_pop(&c->waiting);
 			op->priv[RDMA_SEQ] = c->tx_seq++;
-			op->priv[RDMA_END] = rdma_chain_end(&ch);
-			sl_op_push(&c->posted, sl_op_pop(&c->waiting));
+			rdma_place(c, op, rdma_chain_end(&ch));
 			c->cur = (struct rdma_cursor){0};
 			conn->credit_head++;
 		}
-		if (!ch.n || !sl_rdma_chain_post(&ch))
-			break;
+		(void)sl_rdma_chain_post(&ch);
 	}
 }

@@ -78,10 +78,20 @@ static struct sl_op *find(const struct sl_op_queue *q, const struct sl_op *op)
 	return at;
 }
 
+static bool is_placed_locked(const struct rdma_chan *c, const struct sl_op *op)
+{
+	for (uint32_t i = 0; c->placed && i < c->sq_cap; i++) {
+		if (atomic_load_explicit(&c->placed[i], memory_order_relaxed) == op)
+			return true;
+	}
+	return false;
+}
+
 /* Does a queue pair have OP, or some of it? */
 static bool is_out_locked(const struct rdma_chan *c, const struct sl_op *op)
 {
-	return find(&c->posted, op) || (c->waiting.head == op && (c->cur.wrs || c->cur.iov));
+	return find(&c->posted, op) || is_placed_locked(c, op) ||
+	       (c->waiting.head == op && (c->cur.wrs || c->cur.iov));
 }
 
 /*
@@ -196,6 +206,7 @@ bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *o
 		take_queue(&data->waiting, status, over, over);
 	}
 	more = doom_queue(&conn->recvs, status);
+	sl_rdma_chan_gather_locked(msg);
 	more = doom_queue(&msg->posted, status) || more;
 	if (msg->cur.wrs)
 		more = doom_queue(&msg->waiting, status) || more;
@@ -230,8 +241,12 @@ bool sl_rdma_has_work(struct sl_conn *conn)
 
 	sl_lock_take(&conn->lock);
 	work = conn->recvs.head || conn->imm_recvs.head;
-	for (int kind = 0; kind < RDMA_CHANS; kind++)
-		work = work || conn->chan[kind].posted.head || conn->chan[kind].waiting.head;
+	for (int kind = 0; kind < RDMA_CHANS; kind++) {
+		const struct rdma_chan *c = &conn->chan[kind];
+
+		work = work || c->posted.head || c->waiting.head ||
+		       atomic_load(&c->sq_posted) != atomic_load(&c->sq_done);
+	}
 	sl_lock_drop(&conn->lock);
 	return work;
 }

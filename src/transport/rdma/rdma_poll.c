@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* transport/rdma/rdma_poll.c - what a completion means. */
+/*
+ * transport/rdma/rdma_poll.c - what a completion means.
+ *
+ * That requests were carried out is the usual news, and takes no lock: whoever posts puts
+ * each op into chan->placed, at the place of its last request, before it rings; we, the
+ * only ones who poll, take out what is covered and then free the places. Ops that wait
+ * for room say so (rdma_must_wait()) and look once more; so either they see the room, or we
+ * them. Everything else is under the lock, with the ops gathered into chan->posted.
+ */
 #include <errno.h>
 
 #include "base/log.h"
@@ -35,17 +43,36 @@ static void note(const struct sl_conn *conn, int kind, bool recv, const struct i
 	       conn->dom->v->wc_status_str(wc->status), wc->vendor_err);
 }
 
+static void retire_one(struct rdma_chan *c, struct sl_op *op, struct sl_op_queue *over)
+{
+	if (op->code == SL_OP_WRITE_IMM || op->code == SL_OP_SEND)
+		c->acked = op->priv[RDMA_SEQ] + 1;
+	sl_rdma_op_sent(over, op);
+}
+
 /* All requests before GOOD were carried out, so the ops that end there are done. */
 static void retire_locked(struct rdma_chan *c, uint64_t good, struct sl_op_queue *over)
 {
 	c->sq_good = good;
-	while (c->posted.head && c->posted.head->priv[RDMA_END] <= good) {
-		struct sl_op *op = sl_op_pop(&c->posted);
+	while (c->posted.head && c->posted.head->priv[RDMA_END] <= good)
+		retire_one(c, sl_op_pop(&c->posted), over);
+}
 
-		if (op->code == SL_OP_WRITE_IMM || op->code == SL_OP_SEND)
-			c->acked = op->priv[RDMA_SEQ] + 1;
-		sl_rdma_op_sent(over, op);
+/* ... and those that are placed before GOOD; no lock. */
+static void retire_placed(struct rdma_chan *c, uint64_t good, struct sl_op_queue *over)
+{
+	uint64_t at = atomic_load_explicit(&c->sq_done, memory_order_relaxed);
+
+	for (; at < good; at++) {
+		struct sl_op *_Atomic *slot = &c->placed[at % c->sq_cap];
+		struct sl_op *op = atomic_load_explicit(slot, memory_order_acquire);
+
+		if (!op)
+			continue;
+		atomic_store_explicit(slot, NULL, memory_order_relaxed);
+		retire_one(c, op, over);
 	}
+	c->sq_good = good;
 }
 
 /* The request at PLACE failed: everything before it is done, and it is the first op's that is not.
@@ -67,15 +94,36 @@ struct verdict {
 	int end;    /* of the connection */
 };
 
+/* Which request a completion of the send queue is about. False: one that was told of before. */
+static bool find_place(const struct rdma_chan *c, const struct ibv_wc *wc, uint64_t *out)
+{
+	uint64_t done = atomic_load_explicit(&c->sq_done, memory_order_relaxed);
+
+	*out = done + (uint32_t)((uint32_t)wc->wr_id - (uint32_t)done);
+	return *out < atomic_load(&c->sq_posted);
+}
+
+/* There is room in the send queue again. */
+static void push_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over)
+{
+	if (kind == RDMA_DATA) {
+		sl_rdma_push_data_locked(conn, over);
+		sl_rdma_tell_credits_locked(conn);
+	} else {
+		sl_rdma_push_msgs_locked(conn);
+	}
+}
+
 static void sent_locked(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
                         struct sl_op_queue *over, struct verdict *out)
 {
 	struct rdma_chan *c = &conn->chan[kind];
-	uint64_t place = c->sq_done + (uint32_t)((uint32_t)wc->wr_id - (uint32_t)c->sq_done);
+	uint64_t place;
 
-	if (place >= c->sq_posted)
-		return; /* told twice */
-	c->sq_done = place + 1;
+	if (!find_place(c, wc, &place))
+		return;
+	sl_rdma_chan_gather_locked(c);
+	atomic_store(&c->sq_done, place + 1);
 	if (wc->status != IBV_WC_SUCCESS) {
 		if (wc->status != IBV_WC_WR_FLUSH_ERR) {
 			note(conn, kind, false, wc);
@@ -86,15 +134,29 @@ static void sent_locked(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
 		return;
 	}
 	c->strikes = 0;
-	retire_locked(c, c->sq_done, over);
-	if (c->phase != RDMA_UP)
+	retire_locked(c, place + 1, over);
+	if (c->phase == RDMA_UP)
+		push_locked(conn, kind, over);
+}
+
+/* Requests were carried out on a queue pair that is well. */
+static void carried_out(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
+                        struct sl_op_queue *over)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+	uint64_t place;
+
+	if (!find_place(c, wc, &place))
 		return;
-	if (kind == RDMA_DATA) {
-		sl_rdma_push_data_locked(conn, over);
-		sl_rdma_tell_credits_locked(conn);
-	} else {
-		sl_rdma_push_msgs_locked(conn);
-	}
+	c->strikes = 0;
+	retire_placed(c, place + 1, over);
+	atomic_store(&c->sq_done, place + 1);
+	if (!atomic_load(&c->hungry))
+		return;
+	sl_lock_take(&conn->lock);
+	atomic_store(&c->hungry, false);
+	push_locked(conn, kind, over);
+	sl_lock_drop(&conn->lock);
 }
 
 static void received_locked(struct sl_conn *conn, int kind, const struct ibv_wc *wc,
@@ -154,6 +216,10 @@ int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
 	if (!conn || !conn->chan[kind].qp)
 		return 0;
 	c = &conn->chan[kind];
+	if (!recv && wc->status == IBV_WC_SUCCESS && c->phase == RDMA_UP && !c->posted.head) {
+		carried_out(conn, kind, wc, &over);
+		return sl_rdma_end(&over);
+	}
 	sl_lock_take(&conn->lock);
 	drains = c->phase == RDMA_DRAIN;
 	if (recv)

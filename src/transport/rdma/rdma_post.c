@@ -103,32 +103,44 @@ static bool add_op(struct rdma_chain *ch, struct sl_op *op)
 
 	if (!add_runs(ch, op, first) || (op->code == SL_OP_WRITE_IMM && !add_imm(ch, op, first)))
 		return false;
-	if (ch->n > first)
-		ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
 	if (op->code == SL_OP_WRITE_IMM)
 		op->priv[RDMA_SEQ] = c->tx_seq++;
-	op->priv[RDMA_END] = rdma_chain_end(ch);
+	if (ch->n == first)
+		return true;
+	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
+	rdma_place(c, op, rdma_chain_end(ch));
 	return true;
+}
+
+/* Has OP nothing to move, and things before it are not over yet? */
+static bool is_early(const struct rdma_chain *ch, const struct sl_op *op)
+{
+	const struct rdma_chan *c = &ch->conn->chan[RDMA_DATA];
+
+	return !op->bytes && op->code != SL_OP_WRITE_IMM &&
+	       rdma_chain_end(ch) != atomic_load_explicit(&c->sq_done, memory_order_acquire);
 }
 
 void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
 {
 	struct rdma_chan *c = &conn->chan[RDMA_DATA];
 	struct rdma_chain ch;
-	bool fits = true;
 
-	while (c->phase == RDMA_UP && c->waiting.head) {
+	while (c->phase == RDMA_UP && c->waiting.head && !c->failed) {
 		sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
-		while (c->waiting.head && (fits = add_op(&ch, c->waiting.head))) {
-			sl_op_push(&c->posted, sl_op_pop(&c->waiting));
+		if ((!ch.room && rdma_must_wait(c, c->sq_cap)) ||
+		    (is_early(&ch, c->waiting.head) && rdma_must_wait(c, 1)))
+			break;
+		while (c->waiting.head && !is_early(&ch, c->waiting.head) &&
+		       add_op(&ch, c->waiting.head)) {
+			struct sl_op *op = sl_op_pop(&c->waiting);
+
+			if (!c->cur.wrs && op->code != SL_OP_WRITE_IMM)
+				sl_rdma_op_sent(over, op);
 			c->cur = (struct rdma_cursor){0};
 		}
-		if ((!ch.n && !fits) || !sl_rdma_chain_post(&ch))
-			break;
+		(void)sl_rdma_chain_post(&ch);
 	}
-	/* nothing to move, nothing to wait for */
-	while (c->posted.head && c->posted.head->priv[RDMA_END] <= c->sq_good)
-		sl_rdma_op_sent(over, sl_op_pop(&c->posted));
 }
 
 void sl_rdma_post_window_locked(struct sl_conn *conn)
