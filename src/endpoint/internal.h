@@ -57,9 +57,10 @@ struct sl_engine {
 	                          still does */
 	_Atomic bool work;     /* a stop was asked for: look through the ops */
 	_Atomic uint32_t polls;
-	_Atomic uint32_t wanted;  /* threads that wait for LOCK for a moment */
-	_Atomic uint32_t drivers; /* threads inside sl_drive() */
-	_Atomic uint32_t event;   /* futex of waits that have none of their own */
+	_Atomic int64_t polled_ns; /* when a poll last found what it looked for */
+	_Atomic uint32_t wanted;   /* threads that wait for LOCK for a moment */
+	_Atomic uint32_t drivers;  /* threads inside sl_drive() */
+	_Atomic uint32_t event;    /* futex of waits that have none of their own */
 	_Atomic bool driver_sleeps;
 	_Atomic int64_t driver_until, lib_until; /* when a sleeper wakes by itself; 0: awake */
 	_Atomic int64_t next_scan;               /* when the first deadline passes */
@@ -282,6 +283,12 @@ void sl_progress_enter(slime_ctx *ctx) SL_UNCHECKED;
 void sl_progress_exit(slime_ctx *ctx) SL_UNCHECKED;
 /* One look, as slime_op_wait(op, 0) makes: whoever polls does this again and again. */
 int sl_progress_poll(slime_ctx *ctx);
+/*
+ * What a poll looked for was there, so it did not drive. If polls do so again and again, the
+ * library thread is woken for each completion, on the processor of who polls perhaps, and never
+ * learns that it is not needed: so tell it.
+ */
+void sl_progress_polled(slime_ctx *ctx);
 
 /* What sl_drive() waits for. */
 struct sl_goal {

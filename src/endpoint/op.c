@@ -231,6 +231,8 @@ int slime_op_wait(slime_op *op, int64_t timeout_ns, struct slime_result *res)
 			(void)sl_drive(op->ctx, &goal, sl_clock_after(timeout_ns));
 		if (!is_done(op))
 			return -ETIMEDOUT;
+	} else if (timeout_ns <= 0 && !op->cq) { /* who has a queue may sleep on its descriptor */
+		sl_progress_polled(op->ctx);
 	}
 	if (res)
 		*res = op->res;

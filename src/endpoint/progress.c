@@ -219,6 +219,22 @@ int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
 	return n;
 }
 
+void sl_progress_polled(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t now;
+
+	if (!e->has_thread)
+		return;
+	if (atomic_load_explicit(&e->watching, memory_order_relaxed)) {
+		atomic_fetch_add_explicit(&e->polls, 1, memory_order_relaxed);
+		return;
+	}
+	now = sl_clock_ns();
+	if (now - atomic_exchange_explicit(&e->polled_ns, now, memory_order_relaxed) < watch_ns)
+		(void)sl_progress_poll(ctx);
+}
+
 struct sched_params { /* struct sched_attr of linux/sched/types.h, which glibc 2.36 has not */
 	uint32_t size, policy;
 	uint64_t flags;
