@@ -7,6 +7,9 @@
 
 extern const struct sl_device_ops sl_device_host;
 
+/* Tests: ask OPS before all others; NULL: nobody. Before any context exists. */
+void sl_devices_use(const struct sl_device_ops *ops);
+
 int sl_dev_no_ipc_export(const struct sl_mem *mem, struct sl_ipc *out);
 int sl_dev_no_ipc_open(const struct sl_ipc *ipc, int device, void **out_base);
 void sl_dev_no_ipc_close(void *base);
