@@ -3,7 +3,7 @@
  * 64 writes of 4 KiB straight on verbs, without us: what a batch can gain on this device at most.
  *
  *	cc -O2 bench/rdma/bare_batch.c -libverbs -o /tmp/bare_batch
- *	tools/softroce-vm -n 1 /tmp/bare_batch rxe0 1 3
+ *	tools/softroce-vm -k -n 1 /tmp/bare_batch rxe0 1 3
  *
  * bare_batch DEVICE GID_INDEX ROUNDS: two queue pairs of one process. In turns: 64 posts with a
  * completion each, all in flight; and 64 requests in a row, one post, one completion. Half a second
