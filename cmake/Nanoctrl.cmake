@@ -46,13 +46,13 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 	file(READ cmd/nanoctrl/redis_script.lua bytes HEX)
 	string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
 	file(CONFIGURE OUTPUT "${redis_script}" @ONLY CONTENT
-		"#include \"redis_layout.h\"\nconst char redis_script[] = {${bytes}0};\n")
+		"#include \"redis_library.h\"\nconst char redis_script[] = {${bytes}0};\n")
 	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}")
 	nanoctrl_flags(nanoctrl-parts)
 	# Its name in a Redis that other versions use, too.
 	file(SHA1 "${PROJECT_SOURCE_DIR}/cmd/nanoctrl/redis_script.lua" digest)
 	string(SUBSTRING "${digest}" 0 12 digest)
-	set_source_files_properties(cmd/nanoctrl/store_redis.c PROPERTIES
+	set_source_files_properties(cmd/nanoctrl/redis_library.c PROPERTIES
 		COMPILE_DEFINITIONS "REDIS_LIBRARY=\"nanoctrl_${digest}\"")
 	target_link_libraries(nanoctrl-parts PRIVATE "${HTTP_PARSER_LIBRARY}" Threads::Threads
 		${CMAKE_DL_LIBS} m)

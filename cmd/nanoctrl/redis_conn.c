@@ -40,6 +40,7 @@ struct redis_conn {
 	struct tls_conn *tls;
 	struct event *readable, *writable, *retry, *patience;
 	struct evbuffer *out;
+	struct redis_words head; /* of the command that is being written */
 	redisReader *reader;
 	struct waiter *waiting, **last;
 	int retry_ms;
@@ -114,23 +115,37 @@ static void expect_answer(struct redis_conn *c)
 		(void)event_del(c->patience);
 }
 
-static int send_any(struct redis_conn *c, int argc, const char *const *argv, const size_t *len,
-                    redis_done *done, void *arg)
+/* The bytes of a command into OUT, all or none. */
+static int write_command(struct redis_conn *c, int argc, const char *const *argv,
+                         const struct redis_words *more)
+{
+	struct redis_words *head = &c->head;
+	char count[16];
+	int n = snprintf(count, sizeof(count), "*%d\r\n", argc + (more ? more->n : 0));
+	size_t len;
+
+	redis_words_empty(head);
+	for (int i = 0; i < argc; i++)
+		redis_words_add_text(head, argv[i]);
+	len = (size_t)n + head->len + (more ? more->len : 0);
+	if (head->broken || (more && more->broken) || evbuffer_expand(c->out, len))
+		return -ENOMEM;
+	(void)evbuffer_add(c->out, count, (size_t)n);
+	(void)evbuffer_add(c->out, head->bytes, head->len);
+	if (more)
+		(void)evbuffer_add(c->out, more->bytes, more->len);
+	return 0;
+}
+
+static int send_any(struct redis_conn *c, int argc, const char *const *argv,
+                    const struct redis_words *more, redis_done *done, void *arg)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
-	char *command = NULL;
-	int n;
 
-	if (!w)
-		return -ENOMEM;
-	/* hiredis does not change what it is given. */
-	n = redisFormatCommandArgv(&command, argc, (const char **)(uintptr_t)argv, len);
-	if (n < 0 || evbuffer_add(c->out, command, (size_t)n)) {
-		redisFreeCommand(command);
+	if (!w || write_command(c, argc, argv, more)) {
 		free(w);
 		return -ENOMEM;
 	}
-	redisFreeCommand(command);
 	w->done = done;
 	w->arg = arg;
 	if (!c->waiting)
@@ -453,6 +468,7 @@ void redis_conn_destroy(struct redis_conn *c)
 		event_free(c->patience);
 	if (c->out)
 		evbuffer_free(c->out);
+	redis_words_free(&c->head);
 	tls_destroy(c->trust);
 	free(c);
 }
@@ -462,8 +478,8 @@ bool redis_conn_is_up(const struct redis_conn *c)
 	return c->state == UP;
 }
 
-int redis_conn_send(struct redis_conn *c, int argc, const char *const *argv, const size_t *len,
-                    redis_done *done, void *arg)
+int redis_conn_send(struct redis_conn *c, int argc, const char *const *argv,
+                    const struct redis_words *more, redis_done *done, void *arg)
 {
-	return c->state == UP ? send_any(c, argc, argv, len, done, arg) : -EAGAIN;
+	return c->state == UP ? send_any(c, argc, argv, more, done, arg) : -EAGAIN;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * nanoctrl/redis_conn.h - a connection to Redis on the daemon's loop, which comes back
- * by itself. Commands are pipelined; the bytes are hiredis' to write and to read.
+ * by itself. Commands are pipelined; answers are hiredis' to read.
  *
  * Threads: the loop's only.
  */
@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "redis_url.h"
+#include "redis_words.h"
 
 struct event_base;
 struct redis_conn;
@@ -34,8 +35,11 @@ struct redis_conn *redis_conn_create(const struct redis_conn_opts *opts);
 void redis_conn_destroy(struct redis_conn *conn);
 
 bool redis_conn_is_up(const struct redis_conn *conn);
-/* -EAGAIN: not connected, DONE is not called; -ENOMEM likewise. */
-int redis_conn_send(struct redis_conn *conn, int argc, const char *const *argv, const size_t *len,
-                    redis_done *done, void *arg);
+/*
+ * The command is ARGV and then the words of MORE, where there are (NULL: none). -EAGAIN: not
+ * connected, DONE is not called; -ENOMEM likewise.
+ */
+int redis_conn_send(struct redis_conn *conn, int argc, const char *const *argv,
+                    const struct redis_words *more, redis_done *done, void *arg);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_span.h"
 #include "sentence.h"
 
 /* One letter each: in keys, arguments and answers. */
@@ -18,71 +19,51 @@ enum { ALL_ROWS = 1000000 };
 
 /* Words. */
 
-static bool add_bytes(struct request *req, struct redis_words *w, const char *bytes, size_t len)
-{
-	if (w->n == w->cap) {
-		int cap = w->cap ? 2 * w->cap : 32;
-		const char **word = request_alloc(req, (size_t)cap * sizeof(*word));
-		size_t *lens = request_alloc(req, (size_t)cap * sizeof(*lens));
-
-		if (!word || !lens)
-			return false;
-		if (w->n) {
-			memcpy(word, w->word, (size_t)w->n * sizeof(*word));
-			memcpy(lens, w->len, (size_t)w->n * sizeof(*lens));
-		}
-		w->word = word;
-		w->len = lens;
-		w->cap = cap;
-	}
-	w->word[w->n] = bytes;
-	w->len[w->n++] = len;
-	return true;
-}
-
-static bool add(struct request *req, struct redis_words *w, const char *text)
-{
-	return add_bytes(req, w, text ? text : "", text ? strlen(text) : 0);
-}
-
-static bool add_number(struct request *req, struct redis_words *w, int64_t number)
-{
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%" PRId64, number);
-
-	return add_bytes(req, w, request_text(req, text, (size_t)n), (size_t)n);
-}
-
 /* A position may be the largest of all. */
-static bool add_position(struct request *req, struct redis_words *w, uint64_t position)
+static void add_position(struct redis_words *w, uint64_t position)
 {
-	return add_number(req, w, position > INT64_MAX ? INT64_MAX : (int64_t)position);
+	redis_words_add_number(w, position > INT64_MAX ? INT64_MAX : (int64_t)position);
 }
 
-static bool add_key(struct request *req, struct redis_words *w, const struct store_key *key)
+static void add_key(struct redis_words *w, const struct store_key *key)
 {
-	const char *letter = request_text(req, &class_letters[key->class], 1);
-
-	return letter && add(req, w, letter) && add(req, w, key->scope) && add(req, w, key->type) &&
-	       add(req, w, key->id);
+	redis_words_add(w, &class_letters[key->class], 1);
+	redis_words_add_text(w, key->scope);
+	redis_words_add_text(w, key->type);
+	redis_words_add_text(w, key->id);
 }
 
-static bool add_parent(struct request *req, struct redis_words *w, const struct store_key *parent)
+static void add_parent(struct redis_words *w, const struct store_key *parent)
 {
 	if (parent)
-		return add_key(req, w, parent);
-	return add(req, w, "") && add(req, w, "") && add(req, w, "") && add(req, w, "");
+		add_key(w, parent);
+	for (int i = 0; !parent && i < 4; i++)
+		redis_words_add_text(w, "");
 }
 
-/* JSON as text in the request's memory; what is not there or null: "". NULL: no memory. */
-static const char *text_of(struct request *req, const json_t *json)
+/* JSON as text; what is not there or null: "". */
+static void add_json(struct redis_words *w, const json_t *json)
 {
-	char *dump =
-	    json && !json_is_null(json) ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-	const char *text = dump ? request_text(req, dump, strlen(dump)) : "";
+	char *dump;
 
+	if (!json || json_is_null(json)) {
+		redis_words_add_text(w, "");
+		return;
+	}
+	dump = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (dump)
+		redis_words_add_text(w, dump);
+	else
+		w->broken = true;
 	free(dump);
-	return text;
+}
+
+static void add_json_or_text(struct redis_words *w, const json_t *json)
+{
+	if (json_is_string(json))
+		redis_words_add(w, json_string_value(json), json_string_length(json));
+	else
+		add_json(w, json);
 }
 
 /* The fields of the reference's hash of an agent, and what JSON has there. */
@@ -112,180 +93,223 @@ static bool is_field(const struct agent_field *field, const json_t *json)
 }
 
 /* Takes the fields out of VALUE; what is left is ours. */
-static bool add_agent(struct request *req, struct redis_words *w, const char *text)
+static void add_agent(struct redis_words *w, const char *text)
 {
-	json_t *value = json_loads(text, 0, NULL);
-	const char *field[2 * AGENT_FIELDS + 2];
+	json_t *value = json_loads(text, 0, NULL), *member[AGENT_FIELDS];
 	int n = 0;
-	bool ok;
 
-	for (size_t i = 0; json_is_object(value) && i < AGENT_FIELDS; i++) {
-		const json_t *member = json_object_get(value, agent_fields[i].name);
-
-		if (!is_field(&agent_fields[i], member))
+	for (size_t i = 0; i < AGENT_FIELDS; i++) {
+		member[i] = json_object_get(value, agent_fields[i].name);
+		if (!is_field(&agent_fields[i], member[i])) {
+			member[i] = NULL;
 			continue;
-		field[n++] = agent_fields[i].name;
-		field[n++] = json_is_string(member) ? request_text(req, json_string_value(member),
-		                                                   json_string_length(member))
-		                                    : text_of(req, member);
+		}
+		(void)json_incref(member[i]);
 		(void)json_object_del(value, agent_fields[i].name);
+		n++;
+	}
+	if (value)
+		add_json(w, value);
+	else
+		redis_words_add_text(w, text);
+	redis_words_add_number(w, n ? 2 * n : 2);
+	for (size_t i = 0; i < AGENT_FIELDS; i++) {
+		if (!member[i])
+			continue;
+		redis_words_add_text(w, agent_fields[i].name);
+		add_json_or_text(w, member[i]);
+		json_decref(member[i]);
 	}
 	if (n == 0) { /* Redis knows no empty hash; an address that is empty is none */
-		field[n++] = "addr";
-		field[n++] = "";
+		redis_words_add_text(w, "addr");
+		redis_words_add_text(w, "");
 	}
-	ok = add(req, w, value ? text_of(req, value) : text) && add_number(req, w, n);
-	for (int i = 0; i < n; i++)
-		ok = ok && add(req, w, field[i]);
 	json_decref(value);
-	return ok;
 }
 
-static bool add_entity(struct request *req, struct redis_words *w, const struct store_op *op)
+static void add_member(struct redis_words *w, const char *object, const char *name)
 {
-	json_t *value = json_loads(op->value, 0, NULL);
-	const char *field[] = {
-	    "entity_type", op->key.type,
-	    "entity_id",   op->key.id,
-	    "kind",        op->kind,
-	    "endpoint",    text_of(req, json_object_get(value, "endpoint")),
-	    "metadata",    text_of(req, json_object_get(value, "metadata")),
-	    "resource",    text_of(req, json_object_get(value, "resource")),
-	    "info",        op->value,
-	};
-	int n = sizeof(field) / sizeof(field[0]);
-	bool ok = add(req, w, "") && add_number(req, w, n);
+	struct json_span member = json_span_member(object, name);
 
-	for (int i = 0; i < n; i++)
-		ok = ok && add(req, w, field[i]);
-	json_decref(value);
-	return ok;
+	if (member.at && (member.len != 4 || memcmp(member.at, "null", 4) != 0))
+		redis_words_add(w, member.at, member.len);
+	else
+		redis_words_add_text(w, "");
 }
 
-static bool add_put(struct request *req, struct redis_words *w, const struct store_op *op)
+/* Who an entity is, as members of JSON: for those who are told in the reference's way. */
+static void add_who(struct redis_words *w, const struct store_op *op)
+{
+	size_t len = 6 * (strlen(op->key.type) + strlen(op->key.id) + strlen(op->kind)) + 64;
+	char *text = malloc(len), *at = text;
+
+	if (!text) {
+		w->broken = true;
+		return;
+	}
+	at = json_quote(stpcpy(at, "\"entity_type\":"), op->key.type);
+	at = json_quote(stpcpy(at, ",\"entity_id\":"), op->key.id);
+	at = json_quote(stpcpy(at, ",\"kind\":"), op->kind);
+	redis_words_add(w, text, (size_t)(at - text));
+	free(text);
+}
+
+static void add_entity(struct redis_words *w, const struct store_op *op)
+{
+	redis_words_add_text(w, "");
+	redis_words_add_number(w, 4);
+	add_member(w, op->value, "endpoint");
+	add_member(w, op->value, "metadata");
+	add_member(w, op->value, "resource");
+	add_who(w, op);
+}
+
+static void add_put(struct redis_words *w, const struct store_op *op)
 {
 	bool ours = op->key.class == STORE_BOX || op->key.class == STORE_LEASE;
 
-	if (!add(req, w, op->kind) || !add(req, w, op->owner) || !add_number(req, w, op->ttl_ms) ||
-	    !add_number(req, w, op->quiet) || !add_parent(req, w, op->parent) ||
-	    !add(req, w, op->value))
-		return false;
-	if (op->key.class == STORE_ENTITY)
-		return add_entity(req, w, op);
-	if (op->key.class == STORE_AGENT)
-		return add_agent(req, w, op->value);
-	return add(req, w, ours ? op->value : "") && add_number(req, w, 0);
+	redis_words_add_text(w, op->kind);
+	redis_words_add_text(w, op->owner);
+	redis_words_add_number(w, op->ttl_ms);
+	redis_words_add_number(w, op->quiet);
+	add_parent(w, op->parent);
+	redis_words_add_text(w, op->value);
+	if (op->key.class == STORE_ENTITY) {
+		add_entity(w, op);
+	} else if (op->key.class == STORE_AGENT) {
+		add_agent(w, op->value);
+	} else {
+		redis_words_add_text(w, ours ? op->value : "");
+		redis_words_add_number(w, 0);
+	}
 }
 
 /* The members of a message of a stream, as its fields. */
-static bool add_message_fields(struct request *req, struct redis_words *w, const char *text)
+static void add_message_fields(struct redis_words *w, const char *text)
 {
 	json_t *value = json_loads(text, 0, NULL), *member;
+	size_t n = json_object_size(value);
 	const char *name;
-	bool ok = add_number(req, w,
-	                     2 * (int64_t)(json_object_size(value) ? json_object_size(value) : 1));
 
+	redis_words_add_number(w, n ? 2 * (int64_t)n : 2);
 	json_object_foreach(value, name, member)
 	{
-		const char *copy = request_text(req, name, strlen(name));
-
-		ok = ok && copy && add(req, w, copy) &&
-		     add(req, w,
-		         json_is_string(member) ? request_text(req, json_string_value(member),
-		                                               json_string_length(member))
-		                                : text_of(req, member));
+		redis_words_add_text(w, name);
+		add_json_or_text(w, member);
 	}
-	if (ok && !json_object_size(value))
-		ok = add(req, w, "message") && add(req, w, text);
+	if (!n) {
+		redis_words_add_text(w, "message");
+		redis_words_add_text(w, text);
+	}
 	json_decref(value);
-	return ok;
 }
 
-static bool add_append(struct request *req, struct redis_words *w, const struct store_op *op)
+static void add_append(struct redis_words *w, const struct store_op *op)
 {
-	uint32_t limit = op->key.class == STORE_BOX ? op->limit : 0;
-
-	if (!add_parent(req, w, op->parent) || !add_number(req, w, limit) ||
-	    !add_position(req, w, op->limit_bytes) || !add(req, w, op->value))
-		return false;
-	return op->key.class == STORE_STREAM ? add_message_fields(req, w, op->value)
-	                                     : add_number(req, w, 0);
+	add_parent(w, op->parent);
+	redis_words_add_number(w, op->key.class == STORE_BOX ? op->limit : 0);
+	add_position(w, op->limit_bytes);
+	redis_words_add_text(w, op->value);
+	if (op->key.class == STORE_STREAM)
+		add_message_fields(w, op->value);
+	else
+		redis_words_add_number(w, 0);
 }
 
 /* "TYPE NUL ID", behind which a list goes on; "" at its beginning. */
-static bool add_behind(struct request *req, struct redis_words *w, const struct store_op *op,
+static void add_behind(struct redis_words *w, const struct store_op *op,
                        const struct redis_page *page)
 {
 	size_t type_len, len;
 	char *member;
 
-	if (page && page->behind)
-		return add_bytes(req, w, page->behind, page->behind_len);
-	if (!op->key.id)
-		return add(req, w, "");
+	if (page && page->behind) {
+		redis_words_add(w, page->behind, page->behind_len);
+		return;
+	}
+	if (!op->key.id) {
+		redis_words_add_text(w, "");
+		return;
+	}
 	type_len = strlen(op->key.type);
 	len = type_len + 1 + strlen(op->key.id);
-	member = request_alloc(req, len + 1);
-	if (!member)
-		return false;
-	memcpy(member, op->key.type, type_len);
-	memcpy(member + type_len + 1, op->key.id, len - type_len - 1);
-	return add_bytes(req, w, member, len);
+	member = malloc(len + 1);
+	if (!member) {
+		w->broken = true;
+		return;
+	}
+	memcpy(member, op->key.type, type_len + 1);
+	memcpy(member + type_len + 1, op->key.id, len - type_len);
+	redis_words_add(w, member, len);
+	free(member);
 }
 
-static bool add_list(struct request *req, struct redis_words *w, const struct store_op *op,
+static void add_list(struct redis_words *w, const struct store_op *op,
                      const struct redis_page *page)
 {
-	return add_number(req, w, op->key.type != NULL) && add_number(req, w, op->kind != NULL) &&
-	       add(req, w, op->kind) && add_behind(req, w, op, page) &&
-	       add_number(req, w,
-	                  page        ? page->limit
-	                  : op->limit ? op->limit
-	                              : ALL_ROWS);
+	redis_words_add_number(w, op->key.type != NULL);
+	redis_words_add_number(w, op->kind != NULL);
+	redis_words_add_text(w, op->kind);
+	add_behind(w, op, page);
+	redis_words_add_number(w, page ? page->limit : op->limit ? op->limit : ALL_ROWS);
 }
 
-static bool add_op(struct request *req, struct redis_words *w, const struct store_op *op,
-                   const struct redis_page *page)
+static void add_op(struct redis_words *w, const struct store_op *op, const struct redis_page *page)
 {
-	const char *verb = request_text(req, &verb_letters[op->verb], 1);
-
-	if (!verb || !add(req, w, verb) || !add_key(req, w, &op->key) ||
-	    !add_number(req, w, op->expect) || !add_position(req, w, op->born))
-		return false;
+	redis_words_add(w, &verb_letters[op->verb], 1);
+	add_key(w, &op->key);
+	redis_words_add_number(w, op->expect);
+	add_position(w, op->born);
 	switch (op->verb) {
 	case STORE_PUT:
-		return add_put(req, w, op);
+		add_put(w, op);
+		break;
 	case STORE_DEL:
-		return add_number(req, w, op->quiet);
+		redis_words_add_number(w, op->quiet);
+		break;
 	case STORE_TOUCH:
-		return add_number(req, w, op->ttl_ms);
+		redis_words_add_number(w, op->ttl_ms);
+		break;
 	case STORE_LIST:
-		return add_list(req, w, op, page);
+		add_list(w, op, page);
+		break;
 	case STORE_APPEND:
-		return add_append(req, w, op);
+		add_append(w, op);
+		break;
 	case STORE_READ:
-		return add_position(req, w, op->position) &&
-		       add_number(req, w, op->limit ? op->limit : ALL_ROWS) &&
-		       add_position(req, w, op->limit_bytes);
+		add_position(w, op->position);
+		redis_words_add_number(w, op->limit ? op->limit : ALL_ROWS);
+		add_position(w, op->limit_bytes);
+		break;
 	case STORE_TRIM:
-		return add_position(req, w, op->position);
+		add_position(w, op->position);
+		break;
 	case STORE_GET:
 	case STORE_COUNT:
 	case STORE_NEXT:
 	case STORE_CENSUS:
 		break;
 	}
-	return true;
 }
 
-int redis_layout_encode(struct request *req, const struct redis_page *page, struct redis_words *out)
+int redis_layout_encode(const struct request *req, const struct redis_page *page,
+                        struct redis_words *scratch, struct redis_words *out)
 {
-	bool ok = add(req, out, "") && add(req, out, "") && add(req, out, "0") &&
-	          add(req, out, req->writes ? "1" : "0") && add_number(req, out, (int64_t)req->n);
+	const struct redis_words before = *out;
 
-	for (size_t i = 0; ok && i < req->n; i++)
-		ok = add_op(req, out, &req->ops[i], page);
-	return ok ? 0 : -ENOMEM;
+	redis_words_empty(scratch);
+	redis_words_add_number(scratch, req->writes);
+	redis_words_add_number(scratch, (int64_t)req->n);
+	for (size_t i = 0; i < req->n; i++)
+		add_op(scratch, &req->ops[i], page);
+	redis_words_add_number(out, scratch->n);
+	redis_words_append(out, scratch);
+	if (!out->broken)
+		return 0;
+	out->len = before.len;
+	out->n = before.n;
+	out->broken = false;
+	return -ENOMEM;
 }
 
 /* Answers. */
@@ -315,6 +339,16 @@ static int class_of(const redisReply *reply)
 	                     : NULL;
 
 	return at && *at ? (int)(at - class_letters) : -1;
+}
+
+/* JSON as text in the request's memory. NULL: no memory. */
+static const char *text_of(struct request *req, const json_t *json)
+{
+	char *dump = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+	const char *text = dump ? request_text(req, dump, strlen(dump)) : NULL;
+
+	free(dump);
+	return text;
 }
 
 /* A field of an agent's hash as JSON; what cannot be that is text. */
@@ -510,12 +544,17 @@ int redis_layout_error(const char *text, struct slime_error *err)
 
 /* Events. */
 
-static int decode_identity(struct request *req, const redisReply *reply, struct store_key *out)
+static const char *string_of(const redisReply *reply)
 {
-	const char *bytes = reply->type == REDIS_REPLY_STRING ? copy_of(req, reply) : NULL;
+	return reply->type == REDIS_REPLY_STRING ? reply->str : "";
+}
+
+static int decode_identity(const redisReply *reply, struct store_key *out)
+{
+	const char *bytes = reply->type == REDIS_REPLY_STRING ? reply->str : NULL;
 	const char *end = bytes ? bytes + reply->len : NULL, *at;
 
-	if (!bytes || reply->len < 4 || !strchr(class_letters, bytes[0]))
+	if (!bytes || reply->len < 4 || !*bytes || !strchr(class_letters, bytes[0]))
 		return -EPROTO;
 	out->class = (enum store_class)(strchr(class_letters, bytes[0]) - class_letters);
 	out->scope = bytes + 1;
@@ -539,16 +578,15 @@ static int decode_change(const redisReply *reply, enum store_change *out)
 	return 0;
 }
 
-static int decode_event_field(struct request *req, char name, const redisReply *value,
-                              struct store_event *out)
+static int decode_event_field(char name, const redisReply *value, struct store_event *out)
 {
 	switch (name) {
 	case 'c':
 		return decode_change(value, &out->change);
 	case 'i':
-		return decode_identity(req, value, &out->key);
+		return decode_identity(value, &out->key);
 	case 'k':
-		out->kind = copy_of(req, value);
+		out->kind = string_of(value);
 		return 0;
 	case 'b':
 		out->born = number_of(value);
@@ -557,14 +595,14 @@ static int decode_event_field(struct request *req, char name, const redisReply *
 		out->ttl_ms = (int64_t)number_of(value);
 		return 0;
 	case 'v':
-		out->value = copy_of(req, value);
+		out->value = string_of(value);
 		return 0;
 	default:
 		return 0;
 	}
 }
 
-int redis_layout_event(struct request *req, const redisReply *entry, struct store_event *out)
+int redis_layout_event(const redisReply *entry, struct store_event *out)
 {
 	const redisReply *fields;
 	int rc = 0;
@@ -576,7 +614,7 @@ int redis_layout_event(struct request *req, const redisReply *entry, struct stor
 	fields = entry->element[1];
 	for (size_t i = 0; !rc && i + 1 < fields->elements; i += 2)
 		if (fields->element[i]->type == REDIS_REPLY_STRING)
-			rc = decode_event_field(req, fields->element[i]->str[0],
-			                        fields->element[i + 1], out);
+			rc = decode_event_field(fields->element[i]->str[0], fields->element[i + 1],
+			                        out);
 	return !rc && out->key.id && out->kind ? 0 : -EPROTO;
 }

@@ -8,20 +8,11 @@
 
 #include <hiredis/hiredis.h>
 
+#include "redis_words.h"
 #include "store_request.h"
 
 #define REDIS_EVENTS "nanoctrl/events"
 enum { REDIS_EVENTS_KEPT = 65536 };
-
-/* The script, NUL-terminated; the build makes it from redis_script.lua. */
-extern const char redis_script[];
-
-/* The words of a command; in the memory of a request. */
-struct redis_words {
-	const char **word;
-	size_t *len;
-	int n, cap;
-};
 
 /* A list goes on behind this one. */
 struct redis_page {
@@ -31,21 +22,21 @@ struct redis_page {
 };
 
 /*
- * The words behind "EVALSHA sha 0" into OUT, which begins with three that are to be
- * filled. PAGE: of a request that is one list; else NULL. -ENOMEM.
+ * A request as redis_script.lua takes one, and before it the number of its words, into OUT,
+ * by way of SCRATCH. PAGE: of a request that is one list; else NULL. -ENOMEM: OUT is as it was.
  */
-int redis_layout_encode(struct request *req, const struct redis_page *page,
-                        struct redis_words *out);
+int redis_layout_encode(const struct request *req, const struct redis_page *page,
+                        struct redis_words *scratch, struct redis_words *out);
 
 /*
- * The script's answer into REQ: its results, or its failure, which is filled in. The rows
+ * The script's answer to it into REQ: its results, or its failure, which is filled in. The rows
  * of a page come behind those that are there; *LAST gets where the next begins, and is
  * NULL at the end.
  */
 void redis_layout_decode(struct request *req, const redisReply *reply, struct redis_page *last);
 
-/* An entry of the stream of events, in the memory of REQ. -EPROTO: it is none of ours. */
-int redis_layout_event(struct request *req, const redisReply *entry, struct store_event *out);
+/* An entry of the stream of events, whose text OUT points to. -EPROTO: it is none of ours. */
+int redis_layout_event(const redisReply *entry, struct store_event *out);
 
 /* Negative errno for what Redis says, and the sentence. */
 int redis_layout_error(const char *text, struct slime_error *err);

@@ -1,9 +1,13 @@
 -- SPDX-License-Identifier: BSD-3-Clause
--- nanoctrl/redis_script.lua - a request to the store, done by Redis as a whole or not at all.
+-- nanoctrl/redis_script.lua - requests to the store, each done by Redis as a whole or not at all.
 --
--- First all operations are checked, on what is there and on what those before them will do; then
--- they are done. Redis does not roll back, so nothing may fail in the second half: the first command
--- there takes a revision, and fails if there is no memory.
+-- First all operations of a request are checked, on what is there and on what those before them
+-- will do; then they are done. Redis does not roll back, so nothing may fail in the second half: the
+-- first command there takes a revision, and fails if there is no memory.
+--
+-- What costs is the call into Redis, and here numbers that become text: so numbers stay text, time
+-- and revisions are fetched once for all requests of a run, and what comes most often, a heartbeat
+-- and an entity that registers again, is done without the general way.
 --
 -- Redis 7 keeps it as a library of functions, so that only main() is run for a request; an older one
 -- runs the whole of it each time.
@@ -15,25 +19,35 @@
 -- of those, /mortal with a TTL; /messages of a box; /alive, whose time is the record's time, if the
 -- reference's key is not there for that.
 
-local call, pcall -- not there while a library is loaded
+local call, attempt, format -- not there while a library is loaded
 local ROOT = 'nanoctrl/'
 local REVISION, EVENTS = ROOT .. 'revision', ROOT .. 'events'
 local DEADLINES, POPULATIONS = ROOT .. 'deadlines', ROOT .. 'populations'
-local EVENTS_KEPT, STREAM_KEPT, FOREIGN_TTL = 65536, 1000, '60000'
+local EVENTS_KEPT, STREAM_KEPT, FOREIGN_TTL = '65536', '1000', '60000'
 
--- Of the request at hand: begin() makes them.
+-- Of the run at hand.
 local args, at
 local time, now_ms, now_s
+local ahead, last, reserved -- how many revisions at once; the last one taken, and that may be
+-- Of the request at hand.
 local states, claimed, gone = {}, {}, {} -- what is there and will be, by identity
 local done = {} -- by identity: what has been written; false: deleted
 
-local function begin(argv)
-	call, pcall = redis.call, redis.pcall
-	args, at = argv, 0
-	time = call('TIME')
-	now_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-	now_s = time[1]
+local function begin(argv, requests)
+	call, attempt, format = redis.call, redis.pcall, string.format
+	args, at, ahead, last, reserved, time = argv, 0, requests, 0, 0, nil
+end
+
+local function begin_request()
 	states, claimed, gone, done = {}, {}, {}, {}
+end
+
+local function look_at_clock()
+	if not time then
+		time = call('TIME')
+		now_ms = format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+		now_s = time[1]
+	end
 end
 
 local function arg()
@@ -41,11 +55,16 @@ local function arg()
 	return args[at]
 end
 
+-- Now and so many ms, as text.
+local function later(ms)
+	return format('%d', now_ms + ms)
+end
+
 -- Names of keys.
 
 local codes = { ['%'] = '%25', [':'] = '%3A', ['/'] = '%2F' }
 local function encode(name)
-	return (name:gsub('[%%:/]', codes))
+	return name == '' and '' or (name:gsub('[%%:/]', codes))
 end
 
 local function prefix(scope)
@@ -70,8 +89,6 @@ end
 local function key_of(class, scope, type, id)
 	local k = { class = class, scope = scope, type = type, id = id }
 	k.identity = class .. scope .. '\0' .. type .. '\0' .. id
-	k.member = type .. '\0' .. id
-	k.index = ROOT .. 'index/' .. class .. '/' .. encode(scope)
 	k.outside = outside(class, scope, type, id)
 	if k.outside then
 		k.side = ROOT .. 'r/' .. encode(k.outside)
@@ -83,35 +100,40 @@ local function key_of(class, scope, type, id)
 	return k
 end
 
--- The heartbeat, which comes far more often than all else, alone and without expectations. nil: it
--- is not that simple.
-local function beat(argv)
-	if argv[1] ~= '0' or argv[2] ~= '1' or argv[3] ~= 'T' or argv[8] .. argv[9] .. argv[10] ~= '000' then
+-- Where records are listed, and as what.
+local function index_of(k)
+	return ROOT .. 'index/' .. k.class .. '/' .. encode(k.scope)
+end
+
+local function member_of(k)
+	return k.type .. '\0' .. k.id
+end
+
+-- Revisions, which are whole numbers below 2^53, as text: Lua's own conversion rounds beyond 14
+-- digits. The first call of a run fails if there is no memory, and then nothing has been done.
+local function reserve()
+	if last < reserved then
 		return
 	end
-	call = redis.call
-	local k = key_of(argv[4], argv[5], argv[6], argv[7])
-	local side = call('HMGET', k.side, 'i', 't')
-	if side[1] == k.identity and side[2] ~= '0' and call('EXISTS', k.side .. '/mortal') == 0 and
-		(not k.outside or call('TYPE', k.outside).ok == types[k.class]) and
-		call('PEXPIRE', k.alive, side[2]) == 1 then
-		return { 'ok', { { 1, '0' } } }
-	end
-end
-
--- Numbers are text here: beyond 14 digits Lua's own conversion rounds.
-local function revise()
-	local n = call('INCR', REVISION)
+	local n = call('INCRBY', REVISION, ahead)
 	-- After a loss of all data revisions still grow.
-	if n == 1 then
-		n = time[1] * 1000000 + time[2]
-		call('SET', REVISION, string.format('%.0f', n))
+	if n == ahead then
+		look_at_clock()
+		n = n + time[1] * 1000000 + time[2]
+		call('SET', REVISION, format('%d', n))
 	end
-	return string.format('%.0f', n)
+	last, reserved = n - ahead, n
 end
 
+local function revise()
+	reserve()
+	last = last + 1
+	return format('%d', last)
+end
+
+-- Of the latest change.
 local function revision()
-	return call('GET', REVISION) or '0'
+	return reserved > 0 and format('%d', last) or call('GET', REVISION) or '0'
 end
 
 local function key_of_identity(identity)
@@ -120,7 +142,7 @@ local function key_of_identity(identity)
 end
 
 local function kind_index(k, kind)
-	return k.index .. '/' .. encode(kind)
+	return index_of(k) .. '/' .. encode(kind)
 end
 
 local function arg_key()
@@ -195,42 +217,41 @@ end
 
 -- Telling.
 
-local function tell(change, revised, k, kind, born, ttl, value)
-	local event = { 'c', change, 'i', k.identity, 'k', kind, 'b', born, 't', ttl }
+local function tell(change, revised, identity, kind, born, ttl, value)
 	if value then
-		event[#event + 1] = 'v'
-		event[#event + 1] = value
+		call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, revised .. '-0', 'c', change, 'i', identity, 'k', kind,
+			'b', born, 't', ttl, 'v', value)
+	else
+		call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, revised .. '-0', 'c', change, 'i', identity, 'k', kind,
+			'b', born, 't', ttl)
 	end
-	call('XADD', EVENTS, 'MAXLEN', '~', EVENTS_KEPT, revised .. '-0', unpack(event))
 end
 
--- As the reference tells it: of entities only.
-local function tell_outside(k, what)
-	local meta = call('INCR', prefix(k.scope) .. 'nano_meta:' .. k.type .. '_revision')
-	call('PUBLISH', prefix(k.scope) .. 'nano_events:' .. k.type .. '_update',
-		'{"event_type":"' .. what.name .. '","entity_type":' .. cjson.encode(k.type) ..
-		',"entity_id":' .. cjson.encode(k.id) .. what.middle .. ',"revision":' ..
-		string.format('%.0f', meta) .. what.last .. '}')
+-- As the reference tells it: of entities only. WHO: members of JSON, which say who it is.
+local function tell_outside(scope, type, name, who, stamp, last_member)
+	local meta = call('INCR', prefix(scope) .. 'nano_meta:' .. type .. '_revision')
+	call('PUBLISH', prefix(scope) .. 'nano_events:' .. type .. '_update', '{"event_type":"' .. name .. '",' ..
+		who .. ',"timestamp":' .. stamp .. ',"revision":' .. format('%d', meta) .. last_member)
 end
 
-local function tell_added(k, kind, info)
-	tell_outside(k, { name = 'ADD', middle = ',"kind":' .. cjson.encode(kind) .. ',"timestamp":' .. now_s,
-		last = ',"payload":' .. info })
+local function tell_added(scope, type, who, info)
+	tell_outside(scope, type, 'ADD', who, now_s, ',"payload":' .. info .. '}')
 end
 
 local function tell_removed(k)
-	tell_outside(k, { name = 'REMOVE', middle = ',"timestamp":"' .. now_s .. '"', last = '' })
+	tell_outside(k.scope, k.type, 'REMOVE', '"entity_type":' .. cjson.encode(k.type) .. ',"entity_id":' ..
+		cjson.encode(k.id), '"' .. now_s .. '"', '}')
 end
 
 -- Doing.
 
 local function value_of(k, v)
 	if k.class == 'e' then
-		return pcall('HGET', k.outside, 'info')
+		return attempt('HGET', k.outside, 'info')
 	elseif k.class == 'a' then
-		return pcall('HGETALL', k.outside)
+		return attempt('HGETALL', k.outside)
 	elseif k.outside then
-		return pcall('GET', k.outside)
+		return attempt('GET', k.outside)
 	end
 	return v
 end
@@ -257,11 +278,11 @@ local function remove(side, change, quiet)
 	call('DEL', side, side .. '/children', side .. '/mortal', side .. '/messages', side .. '/alive')
 	call('ZREM', DEADLINES, side)
 	if records[k.class] then
-		call('ZREM', k.index, k.member)
+		call('ZREM', index_of(k), member_of(k))
 		if h[2] and h[2] ~= '' then
-			call('ZREM', kind_index(k, h[2]), k.member)
+			call('ZREM', kind_index(k, h[2]), member_of(k))
 		end
-		if call('EXISTS', k.index) == 0 then
+		if call('EXISTS', index_of(k)) == 0 then
 			call('SREM', POPULATIONS, k.class .. k.scope)
 		end
 	end
@@ -274,7 +295,7 @@ local function remove(side, change, quiet)
 		tell_removed(k)
 	end
 	if not quiet then
-		tell(change, revised, k, h[2] or '', h[3] or '0', h[4] or '0', value)
+		tell(change, revised, k.identity, h[2] or '', h[3] or '0', h[4] or '0', value)
 	end
 	return revised
 end
@@ -295,15 +316,15 @@ local function write_side(k, old, w)
 	call('HSET', k.side, 'i', k.identity, 'k', w.kind, 'o', w.owner, 'r', w.revision, 'b', w.born,
 		't', w.ttl, 'a', now_ms, 'v', w.v, 'p', w.parent or '')
 	local listed = old and not old.foreign
-	if not listed and call('ZADD', k.index, 0, k.member) == 1 then
+	if not listed and call('ZADD', index_of(k), '0', member_of(k)) == 1 then
 		call('SADD', POPULATIONS, k.class .. k.scope)
 	end
 	if not listed or old.kind ~= w.kind then
 		if old and old.kind ~= '' then
-			call('ZREM', kind_index(k, old.kind), k.member)
+			call('ZREM', kind_index(k, old.kind), member_of(k))
 		end
 		if w.kind ~= '' then
-			call('ZADD', kind_index(k, w.kind), 0, k.member)
+			call('ZADD', kind_index(k, w.kind), '0', member_of(k))
 		end
 	end
 	if w.parent or (old and old.parent) then
@@ -313,15 +334,19 @@ local function write_side(k, old, w)
 	if listed and old.ttl == w.ttl then
 		return
 	elseif w.ttl ~= '0' then
-		call('ZADD', DEADLINES, now_ms + w.ttl, k.side)
+		call('ZADD', DEADLINES, later(w.ttl), k.side)
 	elseif listed then
 		call('ZREM', DEADLINES, k.side)
 	end
 end
 
 local function write_outside(k, old, w)
-	if k.class == 'e' or k.class == 'a' then
-		if k.class == 'a' and old then -- not all of its fields are always there
+	if k.class == 'e' then
+		local f = w.fields
+		call('HSET', k.outside, 'entity_type', k.type, 'entity_id', k.id, 'kind', w.kind, 'endpoint', f[1],
+			'metadata', f[2], 'resource', f[3], 'info', w.value)
+	elseif k.class == 'a' then
+		if old then -- not all of its fields are always there
 			call('DEL', k.outside)
 		end
 		call('HSET', k.outside, unpack(w.fields))
@@ -365,10 +390,10 @@ local function put(k, st, w)
 	write_side(k, old, w)
 	done[k.identity] = w
 	if k.class == 'e' then
-		tell_added(k, w.kind, w.value)
+		tell_added(k.scope, k.type, w.fields[4], w.value)
 	end
 	if not w.quiet then
-		tell('p', w.revision, k, w.kind, w.born, w.ttl, w.value)
+		tell('p', w.revision, k.identity, w.kind, w.born, w.ttl, w.value)
 	end
 	return { old and 1 or 0, w.revision }
 end
@@ -383,7 +408,7 @@ local function delete(k, st, quiet)
 			tell_removed(k)
 		end
 		if not quiet then
-			tell('d', revised, k, '', '0', '0')
+			tell('d', revised, k.identity, '', '0', '0')
 		end
 	end
 	return { 1, revised or '0' }
@@ -394,7 +419,7 @@ local function adopt(k)
 	local revised = revise()
 	local kind = k.class == 'e' and call('HGET', k.outside, 'kind') or ''
 	write_side(k, nil, { kind = kind, owner = '', ttl = FOREIGN_TTL, revision = revised, born = revised, v = '{}' })
-	tell('p', revised, k, kind, revised, FOREIGN_TTL, text_of(k))
+	tell('p', revised, k.identity, kind, revised, FOREIGN_TTL, text_of(k))
 	return FOREIGN_TTL
 end
 
@@ -406,7 +431,7 @@ local function touch(k, st, once)
 	end
 	if once ~= '0' then
 		if ttl == '0' or tonumber(once) < tonumber(ttl) then
-			call('ZADD', DEADLINES, now_ms + once, k.side)
+			call('ZADD', DEADLINES, later(once), k.side)
 		end
 		ttl = once
 	end
@@ -437,7 +462,7 @@ local function row_of(k)
 end
 
 local function list(k, w)
-	local key = w.by_kind and kind_index(k, w.kind) or k.index
+	local key = w.by_kind and kind_index(k, w.kind) or index_of(k)
 	local rows, limit, last = {}, tonumber(w.limit), w.behind
 	local low = w.behind ~= '' and '(' .. w.behind or w.by_type and '[' .. k.type .. '\0' or '-'
 	local high = w.by_type and '(' .. k.type .. '\1' or '+'
@@ -481,7 +506,7 @@ local function append(k, st, w)
 	if k.outside then
 		call('HSET', k.side, 'i', k.identity)
 	end
-	tell('a', revised, k, '', '0', '0', w.value)
+	tell('a', revised, k.identity, '', '0', '0', w.value)
 	return { st.exists and 1 or 0, revised }
 end
 
@@ -517,7 +542,7 @@ local function census()
 	table.sort(populations)
 	for _, population in ipairs(populations) do
 		local class, scope = population:sub(1, 1), population:sub(2)
-		local n = call('ZCARD', key_of(class, scope, '', '').index)
+		local n = call('ZCARD', index_of(key_of(class, scope, '', '')))
 		rows[#rows + 1] = { class, scope, '', '', '', '', n, '0', '0', '0', '', '' }
 	end
 	return { 0, '0', rows }
@@ -532,7 +557,7 @@ local function sweep(limit)
 		if not left or left == -1 then
 			call('ZREM', DEADLINES, side)
 		elseif left > 0 then
-			call('ZADD', DEADLINES, now_ms + left, side)
+			call('ZADD', DEADLINES, later(left), side)
 		else
 			remove(side, 'x')
 		end
@@ -687,7 +712,7 @@ end
 
 function verbs.C(k)
 	return nil, function()
-		return { 0, call('ZCARD', k.index) }
+		return { 0, call('ZCARD', index_of(k)) }
 	end
 end
 
@@ -703,8 +728,57 @@ function verbs.S()
 	return nil, census
 end
 
+-- The heartbeat, which comes far more often than all else, alone and without expectations. A: where
+-- it stands in the arguments. nil: it is not that simple.
+local function beat(argv, a)
+	if argv[a + 8] .. argv[a + 9] .. argv[a + 10] ~= '000' then
+		return
+	end
+	local k = key_of(argv[a + 4], argv[a + 5], argv[a + 6], argv[a + 7])
+	local side = call('HMGET', k.side, 'i', 't')
+	if side[1] == k.identity and side[2] ~= '0' and call('EXISTS', k.side .. '/mortal') == 0 and
+		(not k.outside or call('TYPE', k.outside).ok == types[k.class]) and
+		call('PEXPIRE', k.alive, side[2]) == 1 then
+		return { 'ok', { { 1, '0' } } }
+	end
+end
+
+-- Likewise an entity that registers again, by the same owner: nothing of how it is found changes.
+local function renew(argv, a)
+	local scope, type, id, kind, ttl = argv[a + 5], argv[a + 6], argv[a + 7], argv[a + 10], argv[a + 12]
+	if argv[a + 4] ~= 'e' or ttl == '0' or argv[a + 8] .. argv[a + 9] .. argv[a + 13] .. argv[a + 14] ~= '000' then
+		return
+	end
+	local identity, outside = 'e' .. scope .. '\0' .. type .. '\0' .. id, prefix(scope) .. type .. ':' .. id
+	local side, info = ROOT .. 'r/' .. encode(outside), argv[a + 18]
+	local h = call('HMGET', side, 'i', 'k', 'o', 't', 'p', 'b')
+	if h[1] ~= identity or h[2] ~= kind or h[3] ~= argv[a + 11] or h[4] ~= ttl or h[5] ~= '' then
+		return
+	end
+	reserve()
+	local added = attempt('HSET', outside, 'entity_type', type, 'entity_id', id, 'kind', kind, 'endpoint',
+		argv[a + 21], 'metadata', argv[a + 22], 'resource', argv[a + 23], 'info', info)
+	if added == 7 and call('HLEN', outside) == 7 then -- it had expired
+		call('DEL', outside)
+		return
+	elseif tonumber(added) == nil then -- it is no hash
+		return
+	end
+	look_at_clock()
+	call('PEXPIRE', outside, ttl)
+	local revised = revise()
+	call('HSET', side, 'r', revised, 'a', now_ms)
+	tell_added(scope, type, argv[a + 24], info)
+	tell('p', revised, identity, kind, h[6], ttl, info)
+	return { 'ok', { { 1, revised } } }
+end
+
+local shortcuts = { T = beat, P = renew }
+
 local function run()
 	local todo, writes = {}, arg() == '1'
+	look_at_clock()
+	begin_request()
 	for i = 1, tonumber(arg()) do
 		local verb = arg()
 		local k = arg_key()
@@ -715,7 +789,7 @@ local function run()
 		todo[i] = work
 	end
 	if writes then
-		revise()
+		reserve()
 	end
 	local results = {}
 	for i, work in ipairs(todo) do
@@ -724,18 +798,39 @@ local function run()
 	return { 'ok', results }
 end
 
-local function main(argv)
-	local answer = beat(argv)
+-- The request that begins behind A.
+local function run_at(argv, a)
+	local shortcut = argv[a + 2] == '1' and shortcuts[argv[a + 3]]
+	local answer = shortcut and shortcut(argv, a)
 	if not answer then
-		begin(argv)
-		if argv[1] == 'sweep' then
-			return sweep(argv[2])
-		elseif argv[1] == 'purge' then
-			return purge(argv[2], argv[3], argv[4])
-		end
+		at = a
 		answer = run()
 	end
 	return answer
+end
+
+-- How many requests, and each behind the number of its words. Each has its own answer: what fails
+-- in one, which is not to be, is not taken for the failure of all.
+local function main(argv)
+	local n = tonumber(argv[1])
+	begin(argv, n or 1)
+	if argv[1] == 'sweep' then
+		look_at_clock()
+		return sweep(argv[2])
+	elseif argv[1] == 'purge' then
+		look_at_clock()
+		return purge(argv[2], argv[3], argv[4])
+	end
+	local answers, a = {}, 1
+	for i = 1, n do
+		local words = tonumber(argv[a + 1])
+		local fine, answer = pcall(run_at, argv, a + 1)
+		if not fine and type(answer) ~= 'table' then
+			answer = { err = tostring(answer) }
+		end
+		answers[i], a = answer, a + 1 + words
+	end
+	return answers
 end
 
 if not redis.register_function then
