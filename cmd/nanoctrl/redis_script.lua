@@ -178,6 +178,7 @@ local function look(k)
 	local side = call('HMGET', k.side, 'i', 'r', 'b', 't', 'k', 'p')
 	local type = k.outside and call('TYPE', k.outside).ok
 	if type == 'none' or (not type and not side[1]) then
+		st.sided = side[1] and true -- it has expired, and nobody was told yet
 		return st
 	end
 	if type and not side[1] then

@@ -68,6 +68,58 @@ static void many_requests_in_flight_are_each_answered_once(void)
 	rig_close(r);
 }
 
+struct verdict {
+	int status;
+	uint64_t number;
+	bool done;
+};
+
+static void keep_verdict(void *arg, int status, size_t failed, const struct store_res *res,
+                         const struct slime_error *err)
+{
+	struct verdict *v = arg;
+
+	(void)failed;
+	(void)err;
+	CHECK(!v->done);
+	*v = (struct verdict){status, res ? res[0].number : 0, true};
+}
+
+/* Two of three take what is there already: they are refused, and those beside them done. */
+static void of_many_requests_at_once_only_the_refused_fail(void)
+{
+	enum { N = 300 };
+	struct rig *r = rig_create();
+	struct verdict v[N] = {0};
+	struct store_key key = key_of(STORE_ENTITY, "s", "t", "");
+	char id[16];
+	size_t at = 0;
+
+	for (int i = 0; i < N; i++) {
+		struct store_op op = put_of(key, "{\"n\":1}");
+
+		(void)snprintf(id, sizeof(id), "e%d", i / 3);
+		op.key.id = id;
+		op.expect = STORE_ABSENT;
+		op.kind = i % 2 ? "odd" : "even";
+		op.ttl_ms = 60000;
+		CHECK_OK(r->store->table->run(r->store, &op, 1, keep_verdict, &v[i], &test_err));
+	}
+	for (int i = 0; i < N; i++) {
+		rig_until(r, v[i].done);
+		CHECK_EQ(v[i].status, i % 3 ? -EEXIST : 0);
+	}
+	for (int i = 0; i < N; i += 3) {
+		CHECK(i == 0 || v[i].number > v[i - 3].number);
+		(void)snprintf(id, sizeof(id), "e%d", i / 3);
+		CHECK_EQ(rig_event(r, &at, id)->revision, v[i].number);
+		key.id = id;
+		CHECK(is_there(r, key));
+		CHECK_EQ(r->answer.row->revision, v[i].number);
+	}
+	rig_close(r);
+}
+
 static void closing_answers_what_is_in_flight(void)
 {
 	struct rig *r = rig_create();
@@ -297,6 +349,8 @@ static void a_full_disk_is_said_and_the_old_state_stays(void)
 const struct contract_case store_end_cases[] = {
     {"many_requests_in_flight_are_each_answered_once",
      many_requests_in_flight_are_each_answered_once, 1},
+    {"of_many_requests_at_once_only_the_refused_fail",
+     of_many_requests_at_once_only_the_refused_fail, 1},
     {"closing_answers_what_is_in_flight", closing_answers_what_is_in_flight, 1},
     {"all_is_there_again_after_a_restart", all_is_there_again_after_a_restart, 1},
     {"lifetimes_go_on_after_a_restart", lifetimes_go_on_after_a_restart, 1},

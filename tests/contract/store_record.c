@@ -77,6 +77,59 @@ static void each_class_keeps_its_values(void)
 	rig_close(r);
 }
 
+/* An entity that registers again: the same, then each thing about it that may be another one. */
+static void what_is_put_again_is_changed_and_was_born_once(void)
+{
+	static const struct {
+		const char *kind, *owner, *value;
+		int64_t ttl_ms;
+	} next[] = {
+	    {"k", "o", "{\"endpoint\":{\"port\":1},\"n\":1}", 60000},
+	    {"k", "o", "{\"endpoint\":{\"port\":2},\"n\":2}", 60000},
+	    {"other", "o", "{\"n\":3}", 60000},
+	    {"other", "another", "{\"n\":4}", 60000},
+	    {"other", "another", "{\"n\":5}", 50000},
+	    {"", "", "{\"n\":\"\\\"\\\\},{\"}", 0},
+	    {"k", "o", "{}", 60000},
+	};
+	struct rig *r = rig_create();
+	struct store_key key = key_of(STORE_ENTITY, "s", "t", "a\"b\\\x01/c");
+	uint64_t born = 0, revision = 0;
+	size_t at = 0;
+
+	for (size_t i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+		struct store_op op = put_of(key, next[i].value);
+		struct store_op list = {.verb = STORE_LIST, .key = {STORE_ENTITY, "s", "t", NULL}};
+		const struct seen *s;
+
+		op.kind = next[i].kind;
+		op.owner = next[i].owner;
+		op.ttl_ms = next[i].ttl_ms;
+		CHECK_ASK(r, op, 0);
+		CHECK_EQ(r->answer.res[0].found, i > 0);
+		CHECK(r->answer.res[0].number > revision);
+		revision = r->answer.res[0].number;
+		born = i ? born : revision;
+		s = rig_event(r, &at, key.id);
+		CHECK_EQ(s->change, STORE_WAS_PUT);
+		CHECK_EQ(s->revision, revision);
+		CHECK_EQ(s->born, born);
+		CHECK_EQ(s->ttl_ms, op.ttl_ms);
+		CHECK(!strcmp(s->kind, op.kind));
+		CHECK_JSON(s->value, op.value);
+		CHECK(is_there(r, key));
+		CHECK_EQ(r->answer.row->born, born);
+		CHECK_EQ(r->answer.row->revision, revision);
+		CHECK_EQ(r->answer.row->ttl_ms, op.ttl_ms);
+		CHECK(!strcmp(r->answer.row->owner, op.owner));
+		CHECK_JSON(r->answer.row->value, op.value);
+		list.kind = op.kind;
+		CHECK_ASK(r, list, 0);
+		CHECK_EQ(r->answer.n, *op.kind ? 1 : 0);
+	}
+	rig_close(r);
+}
+
 static void what_is_not_there_is_an_answer_and_not_an_error(void)
 {
 	struct rig *r = rig_create();
@@ -442,6 +495,8 @@ static void counters_count_from_one_in_each_scope(void)
 const struct contract_case store_record_cases[] = {
     {"a_record_comes_back_as_it_was_put", a_record_comes_back_as_it_was_put, 1},
     {"each_class_keeps_its_values", each_class_keeps_its_values, 1},
+    {"what_is_put_again_is_changed_and_was_born_once",
+     what_is_put_again_is_changed_and_was_born_once, 1},
     {"what_is_not_there_is_an_answer_and_not_an_error",
      what_is_not_there_is_an_answer_and_not_an_error, 1},
     {"a_put_again_keeps_the_birth_and_gets_a_new_revision",

@@ -137,6 +137,88 @@ static void what_others_write_in_redis_is_seen(void)
 	rig_close(r);
 }
 
+/* Whatever became of its key meanwhile, an entity that registers again is one, or is refused. */
+static void an_entity_registers_again_over_what_others_left(void)
+{
+	struct rig *r = rig_create();
+	struct store_op op =
+	    put_of(key_of(STORE_ENTITY, "s", "t", "e"),
+	           "{\"endpoint\":{\"port\":1},\"metadata\":{},\"resource\":null}");
+	uint64_t born;
+	size_t at = 0;
+
+	only_on_redis();
+	op.kind = "k";
+	op.ttl_ms = 60000;
+	CHECK_ASK(r, op, 0);
+	born = r->answer.res[0].number;
+	CHECK_EQ(rig_event(r, &at, "e")->change, STORE_WAS_PUT);
+	/* Some fields are gone. */
+	(void)redis_says("hdel s:t:e metadata endpoint");
+	(void)redis_says("expire s:t:e 9");
+	CHECK_ASK(r, op, 0);
+	CHECK(r->answer.res[0].found);
+	CHECK_EQ(rig_event(r, &at, "e")->born, born);
+	check_says("hget s:t:e endpoint", "{\"port\":1}");
+	check_says("hlen s:t:e", "7");
+	CHECK(strtol(redis_says("ttl s:t:e"), NULL, 10) > 55);
+	check_says("get s:nano_meta:t_revision", "2");
+	/* All of it: as if it had expired. */
+	(void)redis_says("del s:t:e");
+	CHECK_ASK(r, op, 0);
+	CHECK(!r->answer.res[0].found);
+	CHECK_EQ(rig_event(r, &at, "e")->change, STORE_HAS_EXPIRED);
+	CHECK(rig_event(r, &at, "e")->born > born);
+	check_says("hlen s:t:e", "7");
+	CHECK(strtol(redis_says("ttl s:t:e"), NULL, 10) > 55);
+	/* Something else has its name. */
+	(void)redis_says("set s:t:e 1");
+	CHECK_ASK(r, op, -EEXIST);
+	check_says("get s:t:e", "1");
+	check_says("ttl s:t:e", "-1");
+	rig_close(r);
+}
+
+/* Whoever listens in Redis is told in JSON, whatever the names hold. */
+static void who_listens_in_redis_is_told_of_entities(void)
+{
+	struct rig *r = rig_create();
+	struct store_op op = put_of(key_of(STORE_ENTITY, "s", "t", "a\"\\\x01"), "{\"n\":1}");
+	const char *told, *json;
+	FILE *listener;
+	char line[1024], command[600];
+
+	only_on_redis();
+	(void)snprintf(command, sizeof(command),
+	               "redis-cli -s '%s' subscribe s:nano_events:t_update 2>&1",
+	               rig_file("redis.sock"));
+	listener = popen(command, "r");
+	CHECK(listener != NULL);
+	for (int i = 0; i < 3; i++) /* it listens */
+		CHECK(fgets(line, sizeof(line), listener) != NULL);
+	op.kind = "k\"";
+	op.ttl_ms = 60000;
+	for (int i = 1; i <= 2; i++) {
+		char want[512];
+
+		CHECK_ASK(r, op, 0);
+		for (int l = 0; l < 3; l++)
+			CHECK(fgets(line, sizeof(line), listener) != NULL);
+		json = strchr(line, '{');
+		told = json ? strstr(json, "\"timestamp\":") : NULL;
+		CHECK(told && strtoll(told + 12, NULL, 10) > 1700000000);
+		(void)snprintf(want, sizeof(want),
+		               "{\"event_type\":\"ADD\",\"entity_type\":\"t\","
+		               "\"entity_id\":\"a\\\"\\\\\\u0001\",\"kind\":\"k\\\"\","
+		               "\"timestamp\":%lld,\"revision\":%d,\"payload\":{\"n\":1}}",
+		               strtoll(told + 12, NULL, 10), i);
+		CHECK_JSON(json, want);
+	}
+	(void)redis_says("client kill type pubsub");
+	(void)pclose(listener);
+	rig_close(r);
+}
+
 /* A heartbeat for "spec:topology" must not put a time on a topology. */
 static void a_touch_reaches_no_key_of_another_kind(void)
 {
@@ -360,6 +442,9 @@ const struct contract_case store_shared_cases[] = {
     {"the_reference_finds_entities_where_it_looks", the_reference_finds_entities_where_it_looks, 1},
     {"the_reference_finds_agents_and_their_things", the_reference_finds_agents_and_their_things, 1},
     {"what_others_write_in_redis_is_seen", what_others_write_in_redis_is_seen, 1},
+    {"an_entity_registers_again_over_what_others_left",
+     an_entity_registers_again_over_what_others_left, 1},
+    {"who_listens_in_redis_is_told_of_entities", who_listens_in_redis_is_told_of_entities, 1},
     {"a_touch_reaches_no_key_of_another_kind", a_touch_reaches_no_key_of_another_kind, 1},
     {"two_daemons_on_one_redis_are_one", two_daemons_on_one_redis_are_one, 1},
     {"a_redis_that_goes_is_said_and_found_again", a_redis_that_goes_is_said_and_found_again, 1},
