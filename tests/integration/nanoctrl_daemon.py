@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -116,6 +118,36 @@ class Daemon:
 
     def lines(self):
         return self.log.read_text().splitlines()
+
+
+class Redis:
+    """A redis-server in memory, on a socket of its own; ended with the block."""
+
+    def __init__(self):
+        if not shutil.which("redis-server"):
+            pytest.skip("redis-server is not installed (apt-get install redis-server)")
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="redis")  # short, as a socket's path must be
+        self.path = Path(self.directory.name) / "sock"
+        self.url = f"unix://{self.path}"
+        args = ["--port", "0", "--unixsocket", self.path, "--save", "", "--dir", self.directory.name]
+        self.popen = subprocess.Popen(["redis-server", *map(str, args)], stdout=subprocess.DEVNULL)
+        wait_until("Redis to listen", self.path.exists)
+        return self
+
+    def __exit__(self, *unused):
+        self.popen.kill()
+        self.popen.wait()
+        self.directory.cleanup()
+
+    def set(self, key, value):
+        words = [b"SET", key.encode(), value.encode()]
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(DEADLINE_S)
+            s.connect(str(self.path))
+            s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+            assert s.recv(100) == b"+OK\r\n"
 
 
 def ask(connection, method, path, body=None, headers=None):

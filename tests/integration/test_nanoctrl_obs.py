@@ -4,16 +4,13 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
-from nanoctrl_daemon import BIN, DEADLINE_S, Daemon, wait_until
+from nanoctrl_daemon import BIN, DEADLINE_S, Daemon, Redis
 
 KIB = 1024
 
@@ -43,24 +40,7 @@ def snapshot(peer, age_ms=0, **more):
     }
 
 
-class Redis:
-    """On a socket of its own."""
-
-    def __init__(self, directory):
-        self.path = Path(directory) / "sock"
-        self.url = f"unix://{self.path}"
-        args = ["--port", "0", "--unixsocket", self.path, "--save", "", "--dir", directory]
-        self.popen = subprocess.Popen(["redis-server", *map(str, args)], stdout=subprocess.DEVNULL)
-        wait_until("Redis to listen", self.path.exists)
-
-    def set(self, key, value):
-        words = [b"SET", key.encode(), value.encode()]
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(DEADLINE_S)
-            s.connect(str(self.path))
-            s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-            assert s.recv(100) == b"+OK\r\n"
-
+class ReportedTo(Redis):
     def report(self, *snapshots, scope=""):
         for each in snapshots:
             self.set(f"{scope}{':' if scope else ''}obs:peer:{each['peer_id']}", json.dumps(each))
@@ -68,15 +48,8 @@ class Redis:
 
 @pytest.fixture
 def redis():
-    if not shutil.which("redis-server"):
-        pytest.skip("redis-server is not installed (apt-get install redis-server)")
-    with tempfile.TemporaryDirectory(prefix="redis") as directory:  # short, as a socket's path must be
-        server = Redis(directory)
-        try:
-            yield server
-        finally:
-            server.popen.kill()
-            server.popen.wait()
+    with ReportedTo() as server:
+        yield server
 
 
 def nanoctrl(*args, status=0):
