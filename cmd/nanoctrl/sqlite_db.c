@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "sentence.h"
 
 enum { APPLICATION_ID = 0x6e637472, SCHEMA_VERSION = 1, BUSY_MS = 5000 };
+
+/* How much is looked over at the start, for no longer than this. */
+enum { CHECKED_BYTES = 32 << 20, CHECK_MS = 20 };
 
 /* The order of the columns is that in which rows grow: what is looked at most comes first. */
 static const char schema[] =
@@ -216,6 +220,47 @@ static int check_schema(struct sqlite_db *db, struct slime_error *err)
 	return 0;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int is_late(void *end_ms)
+{
+	return now_ms() > *(const int64_t *)end_ms;
+}
+
+/* As much of it as there is time for: what is damaged elsewhere is said when it is met. */
+static int look_over(struct sqlite_db *db, struct slime_error *err)
+{
+	int64_t end_ms = now_ms() + CHECK_MS, bytes = 0;
+	sqlite3_stmt *st = NULL;
+	int code, rc = ask_number(db,
+	                          "SELECT page_count * page_size"
+	                          " FROM pragma_page_count, pragma_page_size",
+	                          &bytes, err);
+
+	if (rc || bytes > CHECKED_BYTES)
+		return rc;
+	sqlite3_progress_handler(db->sql, 1000, is_late, &end_ms);
+	code = sqlite3_prepare_v2(db->sql, "PRAGMA quick_check(1)", -1, &st, NULL);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(st);
+	if (code == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0)
+		rc = refuse(err, -EIO,
+		            "'%.128s' is damaged (%.200s); put a copy back, or move it away to "
+		            "begin anew",
+		            db->path, (const char *)sqlite3_column_text(st, 0));
+	else if (code != SQLITE_ROW && code != SQLITE_INTERRUPT)
+		rc = sqlite_db_error(db, err);
+	(void)sqlite3_finalize(st);
+	sqlite3_progress_handler(db->sql, 0, NULL, NULL);
+	return rc;
+}
+
 static int read_revision(struct sqlite_db *db, struct slime_error *err)
 {
 	int64_t revision = 0;
@@ -239,6 +284,8 @@ int sqlite_db_open(struct sqlite_db *db, const char *path, struct slime_error *e
 		rc = execute(db, pragmas, err);
 	if (!rc)
 		rc = check_schema(db, err);
+	if (!rc)
+		rc = look_over(db, err);
 	if (!rc)
 		rc = prepare(db, err);
 	if (!rc)
