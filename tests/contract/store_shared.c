@@ -398,6 +398,13 @@ static void a_redis_without_functions_runs_scripts(void)
 	(void)redis_says("script flush");
 	(void)put(second, key, "{\"a\":3}");
 	CHECK_JSON((ask1(second, get_of(key)), second->answer.row->value), "{\"a\":3}");
+	/* A script without memory fails at its first command that needs some. */
+	(void)redis_says("config set maxmemory 1");
+	CHECK_ASK(second, put_of(key, "{\"a\":4}"), -EDQUOT);
+	CHECK(is_there(second, key));
+	CHECK_JSON(second->answer.row->value, "{\"a\":3}");
+	(void)redis_says("config set maxmemory 0");
+	(void)put(second, key, "{\"a\":5}");
 	rig_close(second);
 	rig_close(r);
 }

@@ -6,36 +6,15 @@ import http.client
 import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from nanoctrl_daemon import DEADLINE_S, Daemon, wait_until
+from nanoctrl_daemon import DEADLINE_S, Daemon, Redis
 
 DOCS = Path(os.environ["DLSLIME_SOURCE"]) / "docs"
-
-
-@contextlib.contextmanager
-def redis():
-    """A Redis on a socket of its own; yields its URL."""
-    program = shutil.which("redis-server")
-    if not program:
-        pytest.skip("redis-server is not installed (apt-get install redis-server)")
-    with tempfile.TemporaryDirectory(prefix="redis") as directory:  # short, as a socket's path must be
-        path = Path(directory) / "sock"
-        args = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", directory]
-        popen = subprocess.Popen([program, *args], stdout=subprocess.DEVNULL)
-        try:
-            wait_until("Redis to listen", path.exists)
-            yield f"unix://{path}"
-        finally:
-            popen.kill()
-            popen.wait()
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -43,7 +22,7 @@ def daemon(request, tmp_path):
     with contextlib.ExitStack() as stack:
         args, db = [], ":memory:"
         if request.param == "redis":
-            db, args = None, ["--redis-url", stack.enter_context(redis())]
+            db, args = None, ["--redis-url", stack.enter_context(Redis()).url]
         yield stack.enter_context(Daemon(tmp_path, *args, db=db))
 
 
