@@ -42,15 +42,20 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 	list(FILTER nanoctrl_sources EXCLUDE REGEX "/main\\.c$")
 	# The script that Redis runs, as text in the program.
 	set(redis_script "${PROJECT_BINARY_DIR}/redis_script.c")
-	set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS cmd/nanoctrl/redis_script.lua)
-	file(READ cmd/nanoctrl/redis_script.lua bytes HEX)
-	string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+	set(script_bytes)
+	foreach(part script records verbs)
+		set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+			cmd/nanoctrl/redis_${part}.lua)
+		file(READ cmd/nanoctrl/redis_${part}.lua bytes HEX)
+		string(APPEND script_bytes "${bytes}")
+	endforeach()
+	string(REGEX REPLACE "(..)" "0x\\1," bytes "${script_bytes}")
 	file(CONFIGURE OUTPUT "${redis_script}" @ONLY CONTENT
 		"#include \"redis_library.h\"\nconst char redis_script[] = {${bytes}0};\n")
 	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}")
 	nanoctrl_flags(nanoctrl-parts)
 	# Its name in a Redis that other versions use, too.
-	file(SHA1 "${PROJECT_SOURCE_DIR}/cmd/nanoctrl/redis_script.lua" digest)
+	string(SHA1 digest "${script_bytes}")
 	string(SUBSTRING "${digest}" 0 12 digest)
 	set_source_files_properties(cmd/nanoctrl/redis_library.c PROPERTIES
 		COMPILE_DEFINITIONS "REDIS_LIBRARY=\"nanoctrl_${digest}\"")

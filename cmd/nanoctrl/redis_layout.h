@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nanoctrl/redis_layout.h - requests as arguments of redis_script.lua, and its answers
+ * nanoctrl/redis_layout.h - requests as arguments of our script, and its answers
  * as results. No I/O.
  */
 #ifndef NANOCTRL_REDIS_LAYOUT_H
@@ -22,7 +22,7 @@ struct redis_page {
 };
 
 /*
- * A request as redis_script.lua takes one, and before it the number of its words, into OUT,
+ * A request as redis_verbs.lua takes one, and before it the number of its words, into OUT,
  * by way of SCRATCH. PAGE: of a request that is one list; else NULL. -ENOMEM: OUT is as it was.
  */
 int redis_layout_encode(const struct request *req, const struct redis_page *page,

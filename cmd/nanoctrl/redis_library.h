@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * nanoctrl/redis_library.h - redis_script.lua in a Redis: how it is called there, and that it
- * is there. Redis 7 keeps it as a library of functions, an older one as a script.
+ * nanoctrl/redis_library.h - our script in a Redis: how it is called there, and that it is there.
+ * Redis 7 keeps it as a library of functions, an older one as a script.
  *
  * Threads: the loop's only.
  */
@@ -10,7 +10,7 @@
 
 #include "redis_conn.h"
 
-/* The script, NUL-terminated; the build makes it from redis_script.lua. */
+/* The script, NUL-terminated; the build makes it of redis_script.lua and those that it names. */
 extern const char redis_script[];
 
 struct redis_library {

@@ -3,7 +3,7 @@
  * The store in Redis, shared by any number of daemons.
  *
  * What is asked in one turn of the loop waits in a lane, and all of it is one run of
- * redis_script.lua, for a run costs Redis as much as some requests. What may take long is a
+ * our script, for a run costs Redis as much as some requests. What may take long is a
  * run of its own, as Redis serves nobody else meanwhile. Two connections: one for requests, and
  * that of redis_tail.c. What is due is looked for by every daemon; who comes first deletes it.
  */
