@@ -207,9 +207,15 @@ void log_line(enum slime_log_level level, const char *fmt, ...)
 	end_line(level, add_quoted(at, "msg=", text, sizeof(text)));
 }
 
+/* 501 and 505 say what a client cannot do, though their number is that of our own failures. */
+static bool is_ours(int status)
+{
+	return status >= 500 && status != 501 && status != 505;
+}
+
 void log_request(const struct log_request *request)
 {
-	enum slime_log_level level = request->status >= 500 ? SLIME_LOG_ERROR : SLIME_LOG_INFO;
+	enum slime_log_level level = is_ours(request->status) ? SLIME_LOG_ERROR : SLIME_LOG_INFO;
 	size_t room;
 	char *at;
 

@@ -390,6 +390,9 @@ def test_levels_leave_out_what_matters_less(tmp_path):
     for args, env in ((["--log-level", "warn"], {}), ([], {"NANOCTRL_RUST_LOG": "nanoctrl=error,hyper=warn"})):
         with Daemon(tmp_path, "--log-file", log, *args, env=env) as d:
             d.get("/")
+            # What strangers send is no error of ours, whatever its status.
+            assert d.raw(b"\x16\x03\x01\x02\r\n\r\n").startswith(b"HTTP/1.1 501 ")
+            assert d.raw(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 505 ")
             assert d.stop() == 0
         assert log.read_text() == ""
 
