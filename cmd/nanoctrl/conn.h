@@ -56,7 +56,7 @@ struct conn {
 	/* http.c's */
 	http_parser parser;
 	struct call *call; /* being read, or being worked on */
-	bool in_value, head_done, keep_alive, chunked, no_body, refuse_now;
+	bool in_value, head_done, keep_alive, chunked, no_body, refuse_now, strange;
 	size_t body_bytes; /* its part of the server's */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "http_conn.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ enum {
 	SKIP_LIMIT = 64 * 1024,       /* of a body that nobody wants: more is not waited for */
 	BODIES_AT_ONCE = 64,          /* so many of the longest bodies may be half here */
 	STREAM_BACKLOG = 1024 * 1024, /* that a watcher has not read yet */
+	METHOD_LIMIT = 32,
 	ANSWER_HEAD = 5 * 1024,
 	ANSWER_BODY = 64 * 1024
 };
@@ -64,6 +66,7 @@ static struct call *new_call(struct conn *conn)
 	conn->in_value = false;
 	conn->head_done = false;
 	conn->refuse_now = false;
+	conn->strange = false;
 	conn->no_body = false;
 	conn->keep_alive = false;
 	return conn->call;
@@ -161,7 +164,8 @@ static int on_headers_complete(http_parser *parser)
 
 	conn->head_done = true;
 	parser->upgrade = 0; /* whoever offers another protocol gets this one */
-	call->method = http_method_str((enum http_method)parser->method);
+	call->method =
+	    conn->strange ? "(unknown)" : http_method_str((enum http_method)parser->method);
 	call->head = parser->method == HTTP_HEAD;
 	conn->no_body = call->head;
 	if (finish_lines(call) < 0)
@@ -280,6 +284,46 @@ static void run_refused(struct conn *conn)
 	run_call(conn);
 }
 
+static bool is_method(const char *bytes, size_t len)
+{
+	for (unsigned i = 0; i <= HTTP_SOURCE; i++) {
+		const char *name = http_method_str((enum http_method)i);
+
+		if (strlen(name) == len && !memcmp(name, bytes, len))
+			return true;
+	}
+	return false;
+}
+
+/* How long the name of a method is that the parser has never heard of; 0: there is none. */
+static size_t strange_method(const char *bytes, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && n <= METHOD_LIMIT &&
+	       (isalpha((unsigned char)bytes[n]) || bytes[n] == '-'))
+		n++;
+	if (n == 0 || n > METHOD_LIMIT || len - n < 2 || bytes[n] != ' ' || bytes[n + 1] != '/')
+		return 0;
+	return is_method(bytes, n) ? 0 : n;
+}
+
+/*
+ * A request with such a method is one as any other, and has no route: the parser is told of
+ * one that it knows, and that has none either.
+ */
+static size_t feed_method(struct conn *conn, const char *bytes, size_t len)
+{
+	static const char known[] = "PATCH";
+	size_t strange = conn->phase == CONN_IDLE ? strange_method(bytes, len) : 0;
+
+	if (strange) {
+		(void)http_parser_execute(&conn->parser, &settings, known, sizeof(known) - 1);
+		conn->strange = true;
+	}
+	return strange;
+}
+
 size_t http_feed(struct conn *conn, const char *bytes, size_t len)
 {
 	size_t used = 0;
@@ -288,6 +332,7 @@ size_t http_feed(struct conn *conn, const char *bytes, size_t len)
 	while (used < len && (conn->phase == CONN_IDLE || conn->phase == CONN_READING)) {
 		enum http_errno error;
 
+		used += feed_method(conn, bytes + used, len - used);
 		used += http_parser_execute(&conn->parser, &settings, bytes + used, len - used);
 		error = HTTP_PARSER_ERRNO(&conn->parser);
 		if (error == HPE_PAUSED) {

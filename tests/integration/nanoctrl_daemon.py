@@ -161,6 +161,12 @@ def ask(connection, method, path, body=None, headers=None):
     return Answer(reply.status, reply.headers, reply.read())
 
 
+def post(path, body, *headers):
+    """The bytes of a request."""
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
 def read_all(s):
     parts = []
     while True:
