@@ -10,7 +10,7 @@
 enum { APPLICATION_ID = 0x6e637472, SCHEMA_VERSION = 1, BUSY_MS = 5000 };
 
 /* How much is looked over at the start, for no longer than this. */
-enum { CHECKED_BYTES = 32 << 20, CHECK_MS = 20 };
+enum { CHECKED_BYTES = 16 << 20, CHECK_MS = 20 };
 
 /* The order of the columns is that in which rows grow: what is looked at most comes first. */
 static const char schema[] =
