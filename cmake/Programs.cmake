@@ -46,7 +46,7 @@ set(installed_programs)
 foreach(dir ${program_dirs})
 	file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.c)
 	if(NOT TARGET dlslime-agent) # the verbs that need names
-		list(FILTER sources EXCLUDE REGEX "/(by_name|peers|ping|links)\\.c$")
+		list(FILTER sources EXCLUDE REGEX "/(announce|by_name|links|named_file|peers|ping)\\.c$")
 	endif()
 	if(sources)
 		get_filename_component(name ${dir} NAME)

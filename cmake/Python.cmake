@@ -71,7 +71,7 @@ set_target_properties(dlslime-python-core PROPERTIES
 # The programs that travel in the wheel bring the library with them.
 file(GLOB program_sources CONFIGURE_DEPENDS cmd/dlslime/*.c)
 if(NOT TARGET dlslime-agent-objects) # the verbs that need names
-	list(FILTER program_sources EXCLUDE REGEX "/(by_name|peers|ping|links)\\.c$")
+	list(FILTER program_sources EXCLUDE REGEX "/(announce|by_name|links|named_file|peers|ping)\\.c$")
 endif()
 add_executable(dlslime-python-program ${program_sources})
 slime_flags(dlslime-python-program)

@@ -116,13 +116,18 @@ static int parse_name(const char *text, char out[NAME_BYTES_MAX])
 	return n == 0 || strcmp(out, ".") == 0 || strcmp(out, "..") == 0 ? -EINVAL : 0;
 }
 
+bool ticket_is(const char *text)
+{
+	return strncmp(text, scheme, strlen(scheme)) == 0;
+}
+
 int ticket_parse(const char *text, struct ticket *out, struct slime_error *err)
 {
 	struct ticket t = {0};
 	const char *slash;
 	int rc;
 
-	if (strncmp(text, scheme, strlen(scheme)) != 0)
+	if (!ticket_is(text))
 		return refuse(err, -EINVAL, "'%.60s' is not a ticket: it does not start with '%s'",
 		              text, scheme);
 	text += strlen(scheme);

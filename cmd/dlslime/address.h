@@ -12,6 +12,8 @@
 #ifndef DLSLIME_ADDRESS_H
 #define DLSLIME_ADDRESS_H
 
+#include <stdbool.h>
+
 #include <slime/base.h>
 
 enum { HOST_MAX = 256, NAME_BYTES_MAX = 256, SECRET_LEN = 16 };
@@ -33,6 +35,9 @@ int address_parse(const char *text, struct address *out, struct slime_error *err
 
 /* "HOST:PORT", "[::1]:80". Returns BUF. */
 const char *address_format(const struct address *at, char *buf, size_t cap);
+
+/* Whether TEXT means to be a ticket, good or bad. */
+bool ticket_is(const char *text);
 
 /* -EINVAL with a sentence. */
 int ticket_parse(const char *text, struct ticket *out, struct slime_error *err);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "say.h"
 
@@ -17,12 +18,10 @@ const char by_name_help[] =
     "  --token-file FILE  with the token that is the first line of FILE\n"
     "  --json             as JSON\n";
 
-enum { OPT_CTRL = 256, OPT_SCOPE, OPT_TOKEN, OPT_JSON, OPT_EVERY, OPT_TRANSPORT };
+enum { OPT_JSON = BY_NAME_FREE, OPT_EVERY, OPT_TRANSPORT };
 
 static const struct option options[] = {
-    {"ctrl", required_argument, NULL, OPT_CTRL},
-    {"scope", required_argument, NULL, OPT_SCOPE},
-    {"token-file", required_argument, NULL, OPT_TOKEN},
+    BY_NAME_TABLE,
     {"json", no_argument, NULL, OPT_JSON},
     {"count", required_argument, NULL, 'c'},
     {"every", required_argument, NULL, OPT_EVERY},
@@ -63,46 +62,58 @@ static double number(const char *text, double least)
 	return end == text || *end || !(value >= least && value <= 1e6) ? -1 : value;
 }
 
-static int take(struct by_name *b, const char *verb, const char *extra, int opt)
+void by_name_init(struct by_name *b)
+{
+	const char *env = getenv("DLSLIME_CTRL");
+
+	memset(b, 0, sizeof(*b));
+	b->url = env && *env ? env : "http://127.0.0.1:3000";
+	b->count = 4;
+}
+
+int by_name_take(struct by_name *b, const char *verb, int opt, const char *value)
 {
 	switch (opt) {
-	case OPT_CTRL:
-		b->url = optarg;
+	case BY_NAME_CTRL:
+		b->url = value;
 		return 0;
-	case OPT_SCOPE:
-		b->scope = optarg;
+	case BY_NAME_SCOPE:
+		b->scope = value;
 		return 0;
-	case OPT_TOKEN:
-		return read_token(b, optarg);
-	case OPT_JSON:
+	case BY_NAME_TOKEN:
+		return read_token(b, value);
+	default:
+		return say_usage(verb, "that option is not one of this verb");
+	}
+}
+
+static int take(struct by_name *b, const char *verb, const char *extra, int opt)
+{
+	if (opt == OPT_JSON) {
 		b->json = true;
 		return 0;
-	default:
-		break;
 	}
 	if (opt == 'c' && strchr(extra, 'c')) {
 		b->count = (int)number(optarg, 1);
 		return b->count > 0 ? 0 : say_usage(verb, "'%s' is no number of pings", optarg);
 	}
 	if (opt == OPT_EVERY && strchr(extra, 'e')) {
-		b->every_s = number(optarg, 0.1);
+		b->every_s = number(optarg, 0.01);
 		return b->every_s > 0 ? 0 : say_usage(verb, "'%s' is no time in seconds", optarg);
 	}
 	if (opt == OPT_TRANSPORT && strchr(extra, 't')) {
 		b->transport = optarg;
 		return 0;
 	}
-	return say_usage(verb, "that option is not one of this verb");
+	return by_name_take(b, verb, opt, optarg);
 }
 
 int by_name_options(struct by_name *b, const char *verb, const char *help, const char *extra,
                     int argc, char **argv, int *first)
 {
-	const char *env = getenv("DLSLIME_CTRL");
 	int opt, rc;
 
-	b->url = env && *env ? env : "http://127.0.0.1:3000";
-	b->count = 4;
+	by_name_init(b);
 	optind = 0;
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -153,10 +164,19 @@ static void block_signals(void)
 	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
 }
 
+void by_name_pause(double seconds)
+{
+	struct timespec ts = {.tv_sec = (time_t)seconds,
+	                      .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+
+	(void)nanosleep(&ts, NULL); /* a signal ends it */
+}
+
 int by_name_open(struct by_name *b)
 {
 	struct slime_agent_opts opts = {.size = sizeof(opts),
 	                                .ctrl_url = b->url,
+	                                .alias = b->alias,
 	                                .scope = b->scope,
 	                                .token = b->token,
 	                                .name_prefix = "dlslime-cli"};

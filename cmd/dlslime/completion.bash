@@ -14,7 +14,7 @@ _dlslime_values() {
 	--bind) values='127.0.0.1 ::1 0.0.0.0 ::' ;;
 	--output | -o) files=1 ;;
 	--port | --depth | --batch | --threads | --lanes | --seconds | --iters | --warmup | --cpu | \
-		--peer-cpu | --timeout | --pid | --scope | --every | --count) ;;
+		--peer-cpu | --timeout | --pid | --scope | --name | --every | --count) ;;
 	*) return 1 ;;
 	esac
 }
@@ -44,10 +44,10 @@ _dlslime() {
 	info) values='--json --env' ;;
 	doctor) values='--json --pid' ;;
 	peers | regions | resources) values='--ctrl --scope --token-file --json' ;;
-	ping) values='--count --transport --ctrl --scope --token-file --json' ;;
+	ping) values='--count --every --transport --ctrl --scope --token-file --json' ;;
 	links) values='--every --ctrl --scope --token-file --json' ;;
-	serve) values='--bind --port --transport' ;;
-	get) values='--output --force --transport --timeout --json' ;;
+	serve) values='--bind --port --transport --name --ctrl --scope --token-file' ;;
+	get) values='--output --force --transport --timeout --json --ctrl --scope --token-file' ;;
 	perf)
 		if ((COMP_CWORD == 2)); then
 			values='serve run local'

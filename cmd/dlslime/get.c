@@ -14,16 +14,21 @@
 
 static const char help[] =
     "usage: dlslime get TICKET [OPTION]...\n"
+    "       dlslime get PEER [FILE] [OPTION]...\n"
     "\n"
-    "Fetches the file that TICKET, from 'dlslime serve', stands for. The final name\n"
-    "appears only when all is there and its hash is the server's. When it breaks, the\n"
-    "same command again goes on from what is there.\n"
+    "Fetches the file that TICKET, from 'dlslime serve', stands for, or that PEER serves\n"
+    "under its name and nanoctrl knows of (FILE: which, if it serves more than one). The\n"
+    "final name appears only when all is there and its hash is the server's. When it\n"
+    "breaks, the same command again goes on from what is there.\n"
     "\n"
     "  -o, --output PATH  a directory to put it into, or the name for it (default: .)\n"
     "  --force            replace a file that has this name already\n"
     "  --transport NAME   over this one only (default: the best)\n"
     "  --timeout S        connect again for so long when the connection breaks (default 30)\n"
-    "  --json             the result as one JSON object on one line\n";
+    "  --json             the result as one JSON object on one line\n"
+    "  --ctrl URL         nanoctrl (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
+    "  --scope NAME       where PEER is in this scope (default: none)\n"
+    "  --token-file FILE  with the token that is the first line of FILE\n";
 
 /* Any thread of the process may be the one that takes the signal. */
 static _Atomic int interrupted;
@@ -118,15 +123,21 @@ static void report_people(const struct get_result *r, const char *target)
 	(void)printf("hash     XXH3-128 %s, the same as the server's\n", hash_text(r, hash));
 }
 
-static int get(const struct get_opts *o, char *output, bool force, bool json)
+static int get(struct get_opts *o, char *output, bool force, bool json)
 {
 	static struct get_result result;
 	struct slime_error err = {0};
 	struct part_file *part = NULL;
 	const char *dir;
 	const char *name;
-	int rc;
+	int rc = 0;
 
+	if (o->named)
+		rc = named_file_find(o->named, &o->ticket, &err);
+	if (rc < 0) {
+		say("%s", err.text);
+		return EXIT_FAILED;
+	}
 	split_output(output, o->ticket.name, &dir, &name);
 	rc = strlen(name) < NAME_BYTES_MAX ? part_create(dir, name, force, &part, &err)
 	                                   : refuse(&err, -ENAMETOOLONG, "the name is too long");
@@ -144,6 +155,17 @@ static int get(const struct get_opts *o, char *output, bool force, bool json)
 	return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
 }
 
+static int get_by_name(struct get_opts *o, struct by_name *names, char *output, bool force,
+                       bool json)
+{
+	int status = by_name_open(names);
+
+	if (!status)
+		status = get(o, output, force, json);
+	by_name_close(names);
+	return status;
+}
+
 int verb_get(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -153,16 +175,20 @@ int verb_get(int argc, char **argv)
 	    {"transport", required_argument, NULL, 't'},
 	    {"timeout", required_argument, NULL, 'w'},
 	    {"json", no_argument, NULL, 'j'},
+	    BY_NAME_TABLE,
 	    {0},
 	};
+	struct by_name names;
+	struct named_file named = {.names = &names};
 	struct get_opts o = {.interrupted = &interrupted};
 	struct slime_error err = {0};
 	double timeout = 30;
 	char *output = NULL;
 	bool force = false;
 	bool json = false;
-	int c;
+	int c, rc;
 
+	by_name_init(&names);
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":ho:", options, NULL)) != -1) {
 		switch (c) {
@@ -185,17 +211,37 @@ int verb_get(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
+		case BY_NAME_CTRL:
+		case BY_NAME_SCOPE:
+		case BY_NAME_TOKEN:
+			rc = by_name_take(&names, "get", c, optarg);
+			if (rc)
+				return rc;
+			break;
 		case ':':
 			return say_usage("get", "option '%s' wants a value", argv[optind - 1]);
 		default:
 			return say_usage("get", "get has no option '%s'", argv[optind - 1]);
 		}
 	}
-	if (argc - optind != 1)
-		return say_usage("get", optind == argc ? "which TICKET?" : "one TICKET at a time");
-	if (ticket_parse(argv[optind], &o.ticket, &err) < 0)
-		return say_usage("get", "%s", err.text);
 	o.timeout_ns = (int64_t)(timeout * 1e9);
+	argc -= optind;
+	argv += optind;
+	if (!argc || !argv[0][0])
+		return say_usage("get", "which TICKET or PEER?");
+	if (ticket_is(argv[0])) {
+		if (argc > 1)
+			return say_usage("get", "one TICKET at a time");
+		if (ticket_parse(argv[0], &o.ticket, &err) < 0)
+			return say_usage("get", "%s", err.text);
+		catch_interrupts();
+		return get(&o, output, force, json);
+	}
+	if (argc > 2)
+		return say_usage("get", "one FILE of one PEER at a time");
+	named.peer = argv[0];
+	named.file = argc > 1 ? argv[1] : NULL;
+	o.named = &named;
 	catch_interrupts();
-	return get(&o, output, force, json);
+	return get_by_name(&o, &names, output, force, json);
 }

@@ -31,7 +31,7 @@ enum outcome {
 };
 
 struct get {
-	const struct get_opts *o;
+	struct get_opts *o;
 	struct part_file *part;
 	struct get_result *result;
 	struct slime_error *err;
@@ -47,9 +47,11 @@ struct get {
 	int64_t progress_ns; /* when DONE last grew */
 	/* of this attempt */
 	struct chan chan;
-	slime_ep *ep;
+	slime_ep *ep; /* by ticket */
 	slime_cq *cq;
-	slime_rmr *rmr;
+	slime_rmr *rmr;    /* likewise */
+	uint32_t underway; /* reads */
+	char server_wish[SHARE_TRANSPORT_MAX];
 	uint64_t issued; /* blocks asked for; those before are done or in a slot */
 	uint32_t free_slots[SLOTS];
 	uint32_t n_free;
@@ -129,17 +131,37 @@ static enum outcome housekeeping(struct get *g)
 	return listen_to_server(g, 0);
 }
 
+static enum outcome take_grant(struct get *g, struct msg *m, struct slime_desc *ep,
+                               struct slime_desc *mr, struct file_id *id)
+{
+	id->size = get_uint(m, 8);
+	id->mtime_ns = get_uint(m, 8);
+	if (g->o->named) {
+		get_text(m, g->server_wish, sizeof(g->server_wish));
+	} else {
+		get_desc(m, ep);
+		get_desc(m, mr);
+	}
+	if (msg_ok(m))
+		return COMPLETE;
+	(void)refuse(g->err, -EPROTO, "the server's answer cannot be read");
+	return HOPELESS;
+}
+
 static enum outcome ask(struct get *g, struct slime_desc *ep, struct slime_desc *mr,
                         struct file_id *id)
 {
 	uint8_t hello[SHARE_HELLO_LEN];
-	struct slime_desc mine;
+	struct slime_desc mine = {0};
 	struct msg m;
 	int rc;
 
+	/* a server that was started anew has another ticket under the same name */
+	if (g->o->named && named_file_find(g->o->named, &g->o->ticket, g->err) < 0)
+		return g->begun ? BROKEN : HOPELESS;
 	memcpy(hello, SHARE_MAGIC, SHARE_MAGIC_LEN);
 	memcpy(hello + SHARE_MAGIC_LEN, g->o->ticket.secret, SECRET_LEN);
-	if (slime_ep_export(g->ep, &mine, g->err) < 0)
+	if (g->ep && slime_ep_export(g->ep, &mine, g->err) < 0)
 		return HOPELESS;
 	rc = chan_dial(&g->chan, &g->o->ticket.at, hello, sizeof(hello), 5 * second, g->err);
 	if (rc < 0)
@@ -149,7 +171,10 @@ static enum outcome ask(struct get *g, struct slime_desc *ep, struct slime_desc 
 	put_desc(&m, &mine);
 	rc = chan_send(&g->chan, &m, 5 * second, g->err);
 	if (rc == 0)
-		rc = chan_expect(&g->chan, &m, SHARE_GRANT, SHARE_ALIVE, 10 * second, g->err);
+		rc = chan_expect(&g->chan, &m, g->o->named ? SHARE_NAMED : SHARE_GRANT, SHARE_ALIVE,
+		                 10 * second, g->err);
+	if (rc == -ECONNRESET && !g->chan.said && g->o->named)
+		return BROKEN;
 	if (rc == -ECONNRESET && !g->chan.said) {
 		(void)refuse(g->err, -EACCES,
 		             "the server does not know this ticket: it was started anew since, or "
@@ -158,14 +183,7 @@ static enum outcome ask(struct get *g, struct slime_desc *ep, struct slime_desc 
 	}
 	if (rc < 0)
 		return outcome_of(g, rc);
-	id->size = get_uint(&m, 8);
-	id->mtime_ns = get_uint(&m, 8);
-	get_desc(&m, ep);
-	get_desc(&m, mr);
-	if (msg_ok(&m))
-		return COMPLETE;
-	(void)refuse(g->err, -EPROTO, "the server's answer cannot be read");
-	return HOPELESS;
+	return take_grant(g, &m, ep, mr, id);
 }
 
 /* The hash of what an earlier process left. */
@@ -245,10 +263,39 @@ static enum outcome connect_ep(struct get *g, const struct slime_desc *ep,
 	return COMPLETE;
 }
 
-static enum outcome attempt_open(struct get *g)
+/* The link, up within a while. */
+static enum outcome connect_link(struct get *g)
+{
+	const char *wish = g->server_wish[0] ? g->server_wish : g->o->transport;
+	int64_t until = now_ns() + 10 * second;
+	int rc = named_file_connect(g->o->named, wish, SLOTS, g->err);
+
+	if (rc < 0)
+		return HOPELESS;
+	for (;;) {
+		enum outcome out;
+
+		rc = named_file_wait(g->o->named, second / 10, g->err);
+		if (rc == 0)
+			return COMPLETE;
+		if (rc != -ETIMEDOUT || now_ns() > until)
+			return g->begun && rc != -EINVAL ? BROKEN : HOPELESS;
+		out = housekeeping(g);
+		if (out != COMPLETE)
+			return out;
+	}
+}
+
+static int make_ep(struct get *g)
 {
 	const struct slime_ep_opts opts = {
 	    .size = sizeof(opts), .depth = SLOTS, .transport = g->o->transport};
+
+	return g->o->named ? 0 : slime_ep_create(g->ctx, &opts, &g->ep, g->err);
+}
+
+static enum outcome attempt_open(struct get *g)
+{
 	struct slime_desc ep;
 	struct slime_desc mr;
 	struct file_id id;
@@ -262,22 +309,40 @@ static enum outcome attempt_open(struct get *g)
 	memset(g->arrived, 0, sizeof(g->arrived));
 	g->heard_ns = now_ns();
 	g->spoke_ns = g->heard_ns;
-	if (slime_ep_create(g->ctx, &opts, &g->ep, g->err) < 0 ||
-	    slime_cq_create(g->ctx, SLOTS, &g->cq, g->err) < 0)
+	if (make_ep(g) < 0 || slime_cq_create(g->ctx, SLOTS, &g->cq, g->err) < 0)
 		return HOPELESS;
 	out = ask(g, &ep, &mr, &id);
 	g->heard_ns = now_ns();
 	if (out == COMPLETE)
 		out = begin(g, &id);
 	if (out == COMPLETE)
-		out = connect_ep(g, &ep, &mr);
+		out = g->o->named ? connect_link(g) : connect_ep(g, &ep, &mr);
 	g->issued = first_block(g);
 	return out;
+}
+
+/* A closed link lets go of what is underway in its own time, and until then the slots are in use.
+ */
+static void drain(struct get *g)
+{
+	struct slime_result res[SLOTS];
+
+	while (g->underway) {
+		int n = slime_cq_wait(g->cq, res, SLOTS, second);
+
+		if (n > 0)
+			g->underway -= (uint32_t)n;
+	}
 }
 
 static void attempt_close(struct get *g)
 {
 	chan_close(&g->chan);
+	if (g->o->named) {
+		named_file_close(g->o->named);
+		drain(g);
+	}
+	g->underway = 0;
 	slime_ep_destroy(g->ep);
 	slime_cq_destroy(g->cq);
 	slime_rmr_release(g->rmr);
@@ -291,7 +356,9 @@ static void keep_info(struct get *g)
 	struct slime_ep_info info = {.size = sizeof(info)};
 	struct get_result *r = g->result;
 
-	if (slime_ep_get_info(g->ep, &info) < 0)
+	slime_ep *ep = g->o->named ? named_file_ep(g->o->named) : g->ep;
+
+	if (!ep || slime_ep_get_info(ep, &info) < 0)
 		return;
 	r->lanes = info.lanes;
 	(void)snprintf(r->transport, sizeof(r->transport), "%s", info.transport);
@@ -331,10 +398,12 @@ static enum outcome issue(struct get *g)
 	                              .remote_off = block * BLOCK,
 	                              .len = block_len(g, block)};
 	const struct slime_submit how = {.size = sizeof(how), .cq = g->cq, .user_data = block};
-	int rc = slime_ep_read(g->ep, &seg, 1, &how, NULL);
+	int rc = g->o->named ? named_file_read(g->o->named, &seg, &how)
+	                     : slime_ep_read(g->ep, &seg, 1, &how, NULL);
 
 	if (rc < 0)
 		return why_failed(g, rc);
+	g->underway++;
 	g->n_free--;
 	g->slot_of[block % SLOTS] = slot;
 	g->issued++;
@@ -376,6 +445,7 @@ static enum outcome collect(struct get *g, bool wait)
 
 	if (n < 0 && n != -ETIMEDOUT)
 		return why_failed(g, n);
+	g->underway -= n > 0 ? (uint32_t)n : 0;
 	for (int i = 0; i < n; i++) {
 		if (res[i].status < 0)
 			return why_failed(g, res[i].status);
@@ -499,7 +569,7 @@ static int attempts(struct get *g)
 	}
 }
 
-int get_file(const struct get_opts *o, struct part_file *part, struct get_result *out,
+int get_file(struct get_opts *o, struct part_file *part, struct get_result *out,
              struct slime_error *err)
 {
 	struct get g = {.o = o, .part = part, .result = out, .err = err, .chan.fd = -1};
@@ -510,7 +580,11 @@ int get_file(const struct get_opts *o, struct part_file *part, struct get_result
 	g.hash = XXH3_createState();
 	if (!g.hash)
 		return refuse(err, -ENOMEM, "no memory");
-	rc = slime_ctx_create(NULL, &g.ctx, err);
+	rc = 0;
+	if (o->named)
+		g.ctx = o->named->names->ctx;
+	else
+		rc = slime_ctx_create(NULL, &g.ctx, err);
 	if (rc == 0)
 		rc = slime_mem_alloc(g.ctx, (size_t)SLOTS * BLOCK, NULL, &mem, err);
 	g.mem = mem;
@@ -521,7 +595,8 @@ int get_file(const struct get_opts *o, struct part_file *part, struct get_result
 	slime_mr_deregister(g.mr);
 	if (mem)
 		slime_mem_free(g.ctx, mem);
-	slime_ctx_destroy(g.ctx);
+	if (!o->named)
+		slime_ctx_destroy(g.ctx);
 	(void)XXH3_freeState(g.hash);
 	return rc;
 }

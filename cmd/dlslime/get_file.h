@@ -6,12 +6,14 @@
 #include <stdatomic.h>
 
 #include "address.h"
+#include "named_file.h"
 #include "part_file.h"
 
 struct get_opts {
 	struct ticket ticket;
-	const char *transport; /* NULL: the best */
-	int64_t timeout_ns;    /* how long to try again without any byte more */
+	struct named_file *named; /* by name: TICKET is the one found last; NULL: by TICKET alone */
+	const char *transport;    /* NULL: the best */
+	int64_t timeout_ns;       /* how long to try again without any byte more */
 	const _Atomic int *interrupted;
 };
 
@@ -28,7 +30,7 @@ struct get_result {
 };
 
 /* Make PART whole. It has not got its final name after this, but may. */
-int get_file(const struct get_opts *o, struct part_file *part, struct get_result *out,
+int get_file(struct get_opts *o, struct part_file *part, struct get_result *out,
              struct slime_error *err);
 
 #endif

@@ -91,14 +91,6 @@ static int show(struct by_name *b)
 	return 0;
 }
 
-static void pause_for(double seconds)
-{
-	struct timespec ts = {.tv_sec = (time_t)seconds,
-	                      .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-
-	(void)nanosleep(&ts, NULL); /* a signal ends it */
-}
-
 int verb_links(int argc, char **argv)
 {
 	struct sigaction sa = {.sa_handler = on_interrupt};
@@ -120,7 +112,7 @@ int verb_links(int argc, char **argv)
 		(void)fflush(stdout);
 		if (rc || b.every_s <= 0 || atomic_load(&interrupted))
 			break;
-		pause_for(b.every_s);
+		by_name_pause(b.every_s);
 		if (atomic_load(&interrupted))
 			break;
 	}

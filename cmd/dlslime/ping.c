@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ping.c - dlslime ping: how far a peer is, by the control plane and by the data path. */
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,7 +15,16 @@ static const char help[] =
     "Asks the control plane for PEER, connects to it, and reads one byte of a region that\n"
     "it publishes; says how long each took, over which transport, and why that one.\n\n"
     "  -c, --count N      so many reads (default 4)\n"
+    "  --every S          seconds from one to the next (default: none)\n"
     "  --transport NAME   over this one only (default: the best)\n";
+
+static _Atomic int interrupted;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	atomic_store(&interrupted, 1);
+}
 
 static double now_us(void)
 {
@@ -117,9 +128,11 @@ static int ping_data(struct by_name *b, const char *peer, slime_link *link)
 	} else if (!names->n && !b->json) {
 		(void)printf("data     it publishes no region to read from\n");
 	}
-	for (int i = 0; !rc && names->n && i < b->count; i++) {
+	for (int i = 0; !rc && names->n && i < b->count && !atomic_load(&interrupted); i++) {
 		double us;
 
+		if (i && b->every_s > 0)
+			by_name_pause(b->every_s);
 		rc = read_byte(link, mr, names->name[0], &us);
 		if (!rc && b->json)
 			(void)printf("%s%.2f", i ? "," : "", us);
@@ -134,16 +147,19 @@ static int ping_data(struct by_name *b, const char *peer, slime_link *link)
 
 int verb_ping(int argc, char **argv)
 {
+	struct sigaction sa = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
 	struct by_name b = {0};
 	double control_us = 0, connect_us = 0;
 	slime_link *link = NULL;
 	int first, rc;
 
-	rc = by_name_options(&b, "ping", help, "ct", argc, argv, &first);
+	rc = by_name_options(&b, "ping", help, "cet", argc, argv, &first);
 	if (rc)
 		return rc < 0 ? EXIT_GOOD : rc;
 	if (argc - first != 1)
 		return say_usage("ping", "one peer is to be named");
+	(void)sigaction(SIGINT, &sa, NULL); /* the first one ends it in good order */
+	(void)sigaction(SIGTERM, &sa, NULL);
 	rc = by_name_open(&b);
 	if (!rc)
 		rc = ping_control(&b, argv[first], &control_us);

@@ -8,6 +8,8 @@
 
 #include <slime/slime.h>
 
+#include "announce.h"
+#include "by_name.h"
 #include "door.h"
 #include "say.h"
 #include "served_file.h"
@@ -19,11 +21,16 @@ static const char help[] =
     "\n"
     "Lets others fetch the files, until SIGINT or SIGTERM. Prints a line for each FILE:\n"
     "its ticket for 'dlslime get', its size and its path. Who has the ticket can read\n"
-    "that file and nothing else; treat it like a password.\n"
+    "that file and nothing else; treat it like a password. With a name they are found\n"
+    "through nanoctrl as well, by everybody who may ask it: 'dlslime get PEER FILE'.\n"
     "\n"
     "  --bind ADDR       listen there only (default: every address of this host)\n"
     "  --port N          TCP port for the tickets (default: any that is free)\n"
     "  --transport NAME  move the bytes over this one only (default: the best for each reader)\n"
+    "  --name PEER       be known to nanoctrl by this name, and the files by theirs\n"
+    "  --ctrl URL        that nanoctrl (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
+    "  --scope NAME      in this scope (default: none)\n"
+    "  --token-file FILE with the token that is the first line of FILE\n"
     "\n"
     "A file may change while it is served: who is reading it gets an error, who comes\n"
     "later the new content.\n";
@@ -38,13 +45,17 @@ struct server {
 	int n_files;
 	struct served_file **files;
 	uint8_t (*secrets)[SECRET_LEN];
+	struct address at;         /* where the door is */
+	struct by_name names;      /* its alias NULL: by ticket only */
+	struct announce *announce; /* likewise NULL */
 };
 
 struct reader {
 	struct server *server;
+	int file;
 	struct chan *chan;
 	struct file_version *version;
-	slime_ep *ep;
+	slime_ep *ep; /* NULL: it reads by name */
 	bool wants_hash;
 };
 
@@ -73,6 +84,25 @@ static int know_reader(const uint8_t *hello, void *arg)
 	return found;
 }
 
+static const char *ticket_of(const struct server *server, int i, char text[TICKET_TEXT_MAX])
+{
+	struct ticket t = {.at = server->at};
+
+	memcpy(t.secret, server->secrets[i], SECRET_LEN);
+	(void)snprintf(t.name, sizeof(t.name), "%s", served_file_name(server->files[i]));
+	return ticket_format(&t, text);
+}
+
+/* File I is VERSION, and its readers by name are to find that. */
+static int announce(struct server *server, int i, struct file_version *version,
+                    struct slime_error *err)
+{
+	char text[TICKET_TEXT_MAX];
+
+	return announce_file(server->announce, i, served_file_name(server->files[i]), version,
+	                     ticket_of(server, i, text), err);
+}
+
 static int make_ep(struct reader *r, struct msg *ask, struct slime_desc *peer,
                    struct slime_error *err)
 {
@@ -86,16 +116,32 @@ static int make_ep(struct reader *r, struct msg *ask, struct slime_desc *peer,
 	if (r->server->transport && wish[0] && strcmp(wish, r->server->transport) != 0)
 		return refuse(err, -EOPNOTSUPP, "this server serves over '%s' only, not over '%s'",
 		              r->server->transport, wish);
+	if (!peer->len && r->server->announce)
+		return announce(r->server, r->file, r->version, err);
 	opts.transport = r->server->transport ? r->server->transport : wish[0] ? wish : NULL;
 	return slime_ep_create(r->server->ctx, &opts, &r->ep, err);
+}
+
+static int grant_by_name(struct reader *r, struct slime_error *err)
+{
+	struct msg m;
+
+	msg_begin(&m, SHARE_NAMED);
+	put_uint(&m, r->version->id.size, 8);
+	put_uint(&m, r->version->id.mtime_ns, 8);
+	put_text(&m, r->server->transport ? r->server->transport : "");
+	return chan_send(r->chan, &m, 5 * second, err);
 }
 
 static int grant(struct reader *r, struct slime_error *err)
 {
 	struct slime_desc desc = {0};
 	struct msg m;
-	int rc = slime_ep_export(r->ep, &desc, err);
+	int rc;
 
+	if (!r->ep)
+		return grant_by_name(r, err);
+	rc = slime_ep_export(r->ep, &desc, err);
 	if (rc < 0)
 		return rc;
 	msg_begin(&m, SHARE_GRANT);
@@ -111,8 +157,9 @@ static int grant(struct reader *r, struct slime_error *err)
 	return chan_send(r->chan, &m, 5 * second, err);
 }
 
-static int reader_open(struct reader *r, struct served_file *file, struct slime_error *err)
+static int reader_open(struct reader *r, struct slime_error *err)
 {
+	struct served_file *file = r->server->files[r->file];
 	uint8_t hash[FILE_HASH_LEN];
 	struct slime_desc peer;
 	struct msg m;
@@ -124,12 +171,14 @@ static int reader_open(struct reader *r, struct served_file *file, struct slime_
 		rc = make_ep(r, &m, &peer, err);
 	if (rc == 0)
 		rc = grant(r, err);
-	if (rc == 0)
+	if (rc == 0 && r->ep)
 		rc = slime_ep_connect(r->ep, &peer, 10 * second, err);
 	if (rc < 0)
 		return rc;
 	/* begun now, it is ready when the reader is */
 	(void)file_version_hash(r->version, 0, hash, NULL);
+	if (!r->ep)
+		return 0;
 	msg_begin(&m, SHARE_CONNECTED);
 	return chan_send(r->chan, &m, 5 * second, err);
 }
@@ -208,9 +257,9 @@ static int reader_run(struct reader *r, struct slime_error *err)
 static void serve_reader(struct chan *chan, int token, void *arg)
 {
 	struct server *server = arg;
-	struct reader r = {.server = server, .chan = chan};
+	struct reader r = {.server = server, .file = token, .chan = chan};
 	struct slime_error err = {0};
-	int rc = reader_open(&r, server->files[token], &err);
+	int rc = reader_open(&r, &err);
 
 	if (rc == 0)
 		rc = reader_run(&r, &err);
@@ -220,21 +269,36 @@ static void serve_reader(struct chan *chan, int token, void *arg)
 	file_version_release(r.version);
 }
 
-static void print_ticket(const struct server *server, int i, const struct address *at, char *path)
+static void print_ticket(const struct server *server, int i, char *path)
 {
 	struct file_version *version;
-	struct ticket t = {.at = *at};
 	char text[TICKET_TEXT_MAX];
 	char size[32] = "?";
 
-	memcpy(t.secret, server->secrets[i], SECRET_LEN);
-	(void)snprintf(t.name, sizeof(t.name), "%s", served_file_name(server->files[i]));
 	if (file_version_get(server->files[i], &version, NULL) == 0) {
 		(void)size_human(version->id.size, size, sizeof(size));
 		file_version_release(version);
 	}
 	plain_text(path);
-	(void)printf("%s  %s  %s\n", ticket_format(&t, text), size, path);
+	(void)printf("%s  %s  %s\n", ticket_of(server, i, text), size, path);
+}
+
+/* All files by name, before the first ticket is said. */
+static int announce_all(struct server *server, struct slime_error *err)
+{
+	int rc = announce_create(server->ctx, server->names.agent, server->n_files,
+	                         &server->announce, err);
+
+	for (int i = 0; rc == 0 && i < server->n_files; i++) {
+		struct file_version *version;
+
+		rc = file_version_get(server->files[i], &version, err);
+		if (rc < 0)
+			break;
+		rc = announce(server, i, version, err);
+		file_version_release(version);
+	}
+	return rc;
 }
 
 static int open_files(struct server *server, char **paths, struct slime_error *err)
@@ -265,14 +329,15 @@ static int serve_files(struct server *server, char **paths, struct door *door,
 	    .know = know_reader,
 	    .serve = serve_reader,
 	};
-	struct address at;
 	int rc = open_files(server, paths, err);
 
+	door_address(door, &server->at);
+	if (rc == 0 && server->names.alias)
+		rc = announce_all(server, err);
 	if (rc < 0)
 		return rc;
-	door_address(door, &at);
 	for (int i = 0; i < server->n_files; i++)
-		print_ticket(server, i, &at, paths[i]);
+		print_ticket(server, i, paths[i]);
 	(void)fflush(stdout);
 	if (door_run(door, &rules, server) < 0)
 		_exit(EXIT_GOOD);
@@ -291,30 +356,49 @@ static int try_transport(const struct server *server, struct slime_error *err)
 	return rc;
 }
 
-static int serve(const char *bind_to, uint16_t port, struct server *server, char **paths)
+/* Everything but the context, which may be the agent's. */
+static int serve_on(struct server *server, const char *bind_to, uint16_t port, char **paths)
 {
 	struct slime_error err = {0};
 	struct door *door = NULL;
-	int rc;
+	int rc = door_open(bind_to, port, &door, &err);
 
-	door_signals();
-	served_file_guard();
-	rc = door_open(bind_to, port, &door, &err);
-	if (rc == 0)
-		rc = slime_ctx_create(NULL, &server->ctx, &err);
 	if (rc == 0)
 		rc = try_transport(server, &err);
 	if (rc == 0)
 		rc = serve_files(server, paths, door, &err);
+	if (server->names.alias)
+		by_name_close(&server->names); /* nothing is published from here on */
+	announce_destroy(server->announce);
 	for (int i = 0; server->files && i < server->n_files; i++)
 		served_file_destroy(server->files[i]);
 	free(server->files);
 	free(server->secrets);
-	slime_ctx_destroy(server->ctx);
 	door_close(door);
 	if (rc < 0)
 		say("%s", err.text);
 	return rc < 0 ? EXIT_FAILED : EXIT_GOOD;
+}
+
+static int serve(const char *bind_to, uint16_t port, struct server *server, char **paths)
+{
+	struct slime_error err;
+	int status;
+
+	door_signals();
+	served_file_guard();
+	if (server->names.alias) {
+		status = by_name_open(&server->names);
+		server->ctx = server->names.ctx;
+		return status ? status : serve_on(server, bind_to, port, paths);
+	}
+	if (slime_ctx_create(NULL, &server->ctx, &err) < 0) {
+		say("%s", err.text);
+		return EXIT_FAILED;
+	}
+	status = serve_on(server, bind_to, port, paths);
+	slime_ctx_destroy(server->ctx);
+	return status;
 }
 
 int verb_serve(int argc, char **argv)
@@ -324,14 +408,17 @@ int verb_serve(int argc, char **argv)
 	    {"bind", required_argument, NULL, 'b'},
 	    {"port", required_argument, NULL, 'p'},
 	    {"transport", required_argument, NULL, 't'},
+	    {"name", required_argument, NULL, 'n'},
+	    BY_NAME_TABLE,
 	    {0},
 	};
 	struct server server = {0};
 	struct slime_error err = {0};
 	const char *bind_to = NULL;
 	uint64_t port = 0;
-	int c;
+	int c, rc;
 
+	by_name_init(&server.names);
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (c) {
@@ -347,6 +434,16 @@ int verb_serve(int argc, char **argv)
 			break;
 		case 't':
 			server.transport = optarg;
+			break;
+		case 'n':
+			server.names.alias = optarg;
+			break;
+		case BY_NAME_CTRL:
+		case BY_NAME_SCOPE:
+		case BY_NAME_TOKEN:
+			rc = by_name_take(&server.names, "serve", c, optarg);
+			if (rc)
+				return rc;
 			break;
 		case ':':
 			return say_usage("serve", "option '%s' wants a value", argv[optind - 1]);

@@ -213,6 +213,11 @@ static struct version *version_of(struct file_version *pub)
 	return (struct version *)(void *)pub;
 }
 
+void file_version_hold(struct file_version *version)
+{
+	(void)atomic_fetch_add(&version_of(version)->n_refs, 1);
+}
+
 void file_version_release(struct file_version *version)
 {
 	version_release(version ? version_of(version) : NULL);

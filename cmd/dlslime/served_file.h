@@ -39,6 +39,8 @@ const char *served_file_name(const struct served_file *file);
 
 /* The file as it is now; -ESTALE and the like when it is not there any more. */
 int file_version_get(struct served_file *file, struct file_version **out, struct slime_error *err);
+/* One release more is needed. */
+void file_version_hold(struct file_version *version);
 void file_version_release(struct file_version *version);
 
 /* -ESTALE with a sentence: the file is not what it was when VERSION was made. */

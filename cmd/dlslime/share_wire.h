@@ -15,6 +15,10 @@
  *     SAME, when a read failed             SAME
  *     hangs up
  *
+ * A reader by name has found the ticket at nanoctrl. It asks with an empty endpoint, is answered
+ * NAMED(size, mtime, transport), and reads the region of the file's name over a link to the
+ * server's agent; the rest is the same.
+ *
  * Instead of an answer, the server may send an error: that the file has changed
  * since GRANT. Both send ALIVE about every second. Who does not know a secret
  * gets nothing at all.
@@ -34,7 +38,8 @@ enum {
 	SHARE_HASH,
 	SHARE_HASH_IS,
 	SHARE_SAME,
-	SHARE_ALIVE
+	SHARE_ALIVE,
+	SHARE_NAMED
 };
 
 enum { FILE_HASH_LEN = 16, SHARE_TRANSPORT_MAX = 16 };

@@ -181,6 +181,26 @@ def file_server(*files, options=()):
     return started(server, lambda: [ticket() for _ in files])
 
 
+def state_of(target):
+    """How many bytes the part file in TARGET is known to have."""
+    for name in os.listdir(target):
+        if name.endswith(".state"):
+            with open(target / name, "rb") as f:
+                return int.from_bytes(f.read(40)[24:32], "little")
+    return 0
+
+
+def stopped_half_way(ticket, target, *args, **kwargs):
+    """A 'get' that is frozen after some of the bytes, and has not got them all."""
+    reader = Process("get", ticket, "-o", str(target), *args, **kwargs)
+    until = time.monotonic() + 60
+    while state_of(target) == 0:
+        assert time.monotonic() < until
+        assert reader.popen.poll() is None, "it was too fast to be stopped"
+    reader.stop()
+    return reader
+
+
 def port_of(address):
     """HOST:PORT, or a ticket, as a pair for socket.connect()."""
     match = re.match(r"(?:slime:)?(.*):(\d+)(?:/|$)", address)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 from cli import (  # noqa: F401 (source and target are fixtures)
@@ -19,28 +18,10 @@ from cli import (  # noqa: F401 (source and target are fixtures)
     need,
     same,
     source,
+    state_of,
+    stopped_half_way,
     target,
 )
-
-
-def state_of(target):
-    """How many bytes the part file in TARGET is known to have."""
-    for name in os.listdir(target):
-        if name.endswith(".state"):
-            with open(target / name, "rb") as f:
-                return int.from_bytes(f.read(40)[24:32], "little")
-    return 0
-
-
-def stopped_half_way(ticket, target, *args):
-    """A 'get' that is frozen after some of the bytes, and has not got them all."""
-    reader = Process("get", ticket, "-o", str(target), *args)
-    until = time.monotonic() + 60
-    while state_of(target) == 0:
-        assert time.monotonic() < until
-        assert reader.popen.poll() is None, "it was too fast to be stopped"
-    reader.stop()
-    return reader
 
 
 # large enough to be met half-way, with a last block that is small enough to be copied by hand
