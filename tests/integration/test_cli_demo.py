@@ -11,6 +11,9 @@ from cli import BIN, make, need
 SOURCE = Path(os.environ.get("DLSLIME_SOURCE", Path(__file__).parents[2]))
 
 
+NANOCTRL = BIN.parent / "nanoctrl"
+
+
 @pytest.fixture
 def root(tmp_path):
     """A root whose build/bin is the one under test, and a place for temporary files."""
@@ -36,6 +39,13 @@ def test_the_demo_shows_both_ways_and_that_the_copies_are_identical(root, name):
     assert done.stdout.count("copy     identical") == 2
     assert done.stdout.count("because  ") == 2 and done.stdout.count(" GB/s") == 2
     assert "over     tcp" in done.stdout
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    if NANOCTRL.exists():
+        assert lines.count("demo-server") == 1 and lines.count(name) == 1
+        links = [line for line in lines if " connected " in line]
+        assert links and all("demo-server" in line for line in links)
+    assert any(line.startswith("-- Python: left out, ") for line in lines)  # no package in this root
 
 
 def test_the_demo_of_a_file_that_is_not_there_fails(root):
@@ -53,6 +63,8 @@ def test_the_demo_of_a_file_that_is_not_there_fails(root):
         (["perf", "run", "h:1", "--mem", ""], ["alloc", "malloc"]),
         (["get", "--tr"], ["--transport"]),
         (["serve", "--p"], ["--port"]),
+        (["serve", "--na"], ["--name"]),
+        (["get", "x", "--ct"], ["--ctrl"]),
         (["info", "--"], ["--json", "--env", "--help"]),
     ],
 )

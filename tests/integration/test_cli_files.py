@@ -129,7 +129,7 @@ def test_what_cannot_be_served_is_said_before_any_ticket(source, what):
 
 @pytest.mark.parametrize(
     "ticket",
-    ["", "x", "slime:", "slime:host:1/00/x", "slime:host:1/" + "0" * 32, "slime:h:1/" + "0" * 32 + "/..",
+    ["slime:", "slime:host:1/00/x", "slime:host:1/" + "0" * 32, "slime:h:1/" + "0" * 32 + "/..",
      "slime:h:0/" + "0" * 32 + "/x", "slime:h:1/" + "0" * 32 + "/a%2Fb"],
 )  # fmt: skip
 def test_what_is_no_ticket_is_a_usage_error(target, ticket):
