@@ -645,6 +645,8 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 	}
 	if (!link || (msg->type != SL_MSG_BYE && (!link->caller || msg->attempt != link->attempt)))
 		return;
+	if (msg->type == SL_MSG_ANSWER && !link->session)
+		return; /* it has refused before, or took too long: our endpoint for it is gone */
 	met(link, msg->life, incarnation);
 	link->peer_seq = msg->seq;
 	if (msg->type == SL_MSG_REFUSE)

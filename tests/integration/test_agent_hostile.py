@@ -17,9 +17,10 @@ from agents import DEADLINE_S, Daemon, Tool
 
 def until(what, happened, timeout=20):
     limit = time.monotonic() + timeout
-    while not happened():
+    while not (found := happened()):
         assert time.monotonic() < limit, what
         time.sleep(0.01)
+    return found
 
 
 class Raw:
@@ -292,6 +293,20 @@ def test_descriptions_that_are_garbage_are_refused_and_do_not_tie_up_the_agent(c
         evil.say("a", evil.message("call", desc=7), {}, 7 and {"type": "call"}, evil.message("call", lanes=1 << 40))
         evil.say("a", evil.message("call", transport="no such", link="e" * 32, key="x"))
         until("a refusal", lambda: any(m["type"] == "refuse" for m in evil.mail()))
+        a.expect(0, "b", "kv", seed=2)
+
+
+def test_an_answer_after_a_refusal_of_the_same_call_is_passed_over(ctrl):
+    with Tool(ctrl.url) as a, Tool(ctrl.url) as b:
+        a.agent(0, "a")
+        b.agent(0, "b", seed=2)
+        b.ok("publish", 0, "kv")
+        evil = Peer(ctrl, "evil")
+        a.ok("connect", 0, "evil", "-")
+        call = until("the call", lambda: [m for m in evil.mail(1000) if m["type"] == "call"])[0]
+        mine = {"link": call["link"], "attempt": call["attempt"]}
+        evil.say("a", evil.message("refuse", reason="no", **mine), evil.message("answer", desc=call["desc"], **mine))
+        until("the next call", lambda: any(m["attempt"] > call["attempt"] for m in evil.mail(1000)))
         a.expect(0, "b", "kv", seed=2)
 
 
