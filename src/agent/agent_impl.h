@@ -129,6 +129,7 @@ struct slime_link {
 	char id[SL_LINK_ID_LEN];
 	char peer_life[SL_LIFE_LEN];
 	bool caller;            /* the last call was ours */
+	bool unanswered;        /* it was the peer's, and our answer did not get there */
 	uint64_t attempt;       /* of the caller, whoever that is */
 	uint64_t peer_seq;      /* of the peer's last message in this life */
 	struct slime_desc desc; /* of our endpoint */

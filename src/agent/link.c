@@ -28,7 +28,8 @@
 
 enum {
 	FORGET_MS = 10000,  /* a lost link that nobody here wants, and nobody calls */
-	ANSWER_MS = 1000,   /* a call without an answer is made again after this */
+	ANSWER_MS = 4000,   /* a call without an answer is made again after this */
+	CALLED_MS = 500,    /* who lost a link is called by the other within this, or calls */
 	CONNECT_MS = 30000, /* both descriptions are known, so this is long */
 	PROBE_MS = 1000,    /* links that are up are looked at so often */
 	LOOK_MS = 500,      /* a connecting endpoint is looked at even if it tells nothing */
@@ -186,14 +187,19 @@ static void call_again(slime_link *link)
 		call(link);
 }
 
-/* Ever longer: a peer that is slow to answer is not helped by more calls. */
+/*
+ * The peer's mailbox has the call, and a peer that comes back in another life is told of, so it is
+ * lost only with the mailbox itself. Ever longer: a peer that is slow is not helped by more calls.
+ */
 static void await_answer(slime_link *link)
 {
-	unsigned doubled = link->calls < 4 ? link->calls : 4;
+	unsigned doubled = link->calls < 3 ? link->calls : 3;
 
 	sl_timer_in(link->timer, (int64_t)(ANSWER_MS << doubled) * 1000);
 	link->calls++;
 }
+
+static void post_answer(slime_link *link);
 
 /* Begin to connect, or learn what came of it. */
 static void look(slime_link *link)
@@ -201,6 +207,8 @@ static void look(slime_link *link)
 	struct slime_error err;
 	int rc = slime_ep_connect(link->session->ep, &link->peer_desc, 0, &err);
 
+	if (!link->caller && link->unanswered)
+		post_answer(link);
 	if (rc == 0) {
 		step(link, EV_UP);
 	} else if (rc != -ETIMEDOUT) {
@@ -232,7 +240,8 @@ static void on_answered(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_link *link = arg;
 
-	link->post = NULL; /* if it did not get there the caller asks again */
+	link->post = NULL;
+	link->unanswered = reply->status != 0; /* said again when the link is looked at */
 	if (reply->status)
 		say(link, reply->err.text);
 }
@@ -243,6 +252,7 @@ static void post_answer(slime_link *link)
 
 	fill_message(link, SL_MSG_ANSWER, &msg);
 	msg.desc = link->desc;
+	link->unanswered = false;
 	drop_post(link);
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_answered, link);
 }
@@ -324,7 +334,7 @@ static void lose(slime_link *link)
 	if (link->caller)
 		sl_timer_in(link->timer, next_call_us(link));
 	else if (has_users(link))
-		sl_timer_in(link->timer, ANSWER_MS * 1000 / 2);
+		sl_timer_in(link->timer, CALLED_MS * 1000);
 	else
 		sl_timer_in(link->timer, FORGET_MS * 1000);
 }

@@ -14,7 +14,11 @@
 
 #include "base/error.h"
 
-enum { CONNS_MAX = 16, BODY_MAX = 64 << 20, HEADERS_MAX = 64 << 10 };
+enum {
+	CONNS_MAX = 6 /* three of them may be long questions */,
+	BODY_MAX = 64 << 20,
+	HEADERS_MAX = 64 << 10
+};
 
 /* One kept-alive connection; busy while CALL is set. */
 struct conn {
