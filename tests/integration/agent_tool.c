@@ -19,6 +19,8 @@
  *	read I PEER NAME LEN MS         end STATUS NS: into I's scratch
  *	write I PEER NAME LEN MS        end STATUS NS: from I's scratch
  *	check I LEN SEED                ok, or wrong OFFSET: the scratch
+ *	scratch I SEED                  ok: all of it filled
+ *	canary I LEN SEED               ok, or wrong OFFSET: the scratch behind LEN is as filled
  *	loop I PEER NAME LEN MS         reads until the next line: looped GOOD BAD WORST_NS
  *	peers I | regions I PEER        names N NAME...
  *	info I PEER                     info STATE TRANSPORT RECONNECTS INCARNATION
@@ -82,6 +84,12 @@ static void fill(struct one *a, uint64_t seed)
 {
 	for (size_t i = 0; i < a->len; i++)
 		a->mem[i] = (char)byte_at(seed, i);
+}
+
+static void fill_scratch(struct one *a, uint64_t seed)
+{
+	for (size_t i = 0; i < SCRATCH; i++)
+		a->scratch[i] = (char)byte_at(seed, i);
 }
 
 static const char *given(const char *word)
@@ -199,9 +207,9 @@ static void moved(int rc, int64_t since)
 	printf("end %s %lld\n", rc ? strerrorname_np(-rc) : "0", (long long)(now_ns() - since));
 }
 
-static void check(const struct one *a, size_t len, uint64_t seed)
+static void check(const struct one *a, size_t from, size_t to, uint64_t seed)
 {
-	for (size_t i = 0; i < len; i++) {
+	for (size_t i = from; i < to; i++) {
 		if ((unsigned char)a->scratch[i] != byte_at(seed, i)) {
 			printf("wrong %zu\n", i);
 			return;
@@ -420,7 +428,12 @@ static void answer(char **w, unsigned n)
 		           strtoll(w[5], NULL, 10) * 1000000),
 		      since);
 	} else if (is(w, n, "check", 4)) {
-		check(a, strtoul(w[2], NULL, 10), strtoull(w[3], NULL, 10));
+		check(a, 0, strtoul(w[2], NULL, 10), strtoull(w[3], NULL, 10));
+	} else if (is(w, n, "scratch", 3)) {
+		fill_scratch(a, strtoull(w[2], NULL, 10));
+		tell(0);
+	} else if (is(w, n, "canary", 4)) {
+		check(a, strtoul(w[2], NULL, 10), SCRATCH, strtoull(w[3], NULL, 10));
 	} else if (is(w, n, "loop", 6)) {
 		loop(a, w);
 	} else if (is(w, n, "peers", 2)) {
