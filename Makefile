@@ -65,7 +65,7 @@ setup-build setup-bench setup-bench-rdma setup-test setup-full:
 
 help:
 	@echo 'make              build the library and the programs: build/lib, build/bin'
-	@echo 'make demo         fetch a file from another process, two ways [FILE=path]'
+	@echo 'make demo         find a process by name and fetch a file from it, two ways [FILE=path]'
 	@echo 'make test         what CI runs: all tests, also under ASan, UBSan and TSan'
 	@echo 'make check        before each commit, about a minute: format, layers, unit and contract tests'
 	@echo 'make full         test, then valgrind, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
