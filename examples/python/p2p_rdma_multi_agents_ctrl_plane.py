@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Eight agents, each connected to all others: 56 reads by name.
 
-Needs a control plane: `nanoctrl start`. Another address than the usual ones is in $DLSLIME_CTRL.
+Needs a control plane: `nanoctrl start`.
 """
 
+import argparse
 import contextlib
 import os
 import time
@@ -25,10 +26,13 @@ def pairs(agents):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ctrl", help="control plane (default: $DLSLIME_CTRL, or that of this host)")
+    ctrl = parser.parse_args().ctrl
     scope = f"mesh-{os.getpid()}"
     with contextlib.ExitStack() as stack:
         with timed("start"):
-            agents = [stack.enter_context(dlslime.start_peer_agent(alias=f"agent-{i}", scope=scope))
+            agents = [stack.enter_context(dlslime.start_peer_agent(ctrl, f"agent-{i}", scope=scope))
                       for i in range(AGENTS)]
         with timed("connect_to"):
             connections = [a.connect_to(b.alias) for a, b in pairs(agents)]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two agents find each other by name, and one reads the other's memory by name.
 
-Needs a control plane: `nanoctrl start`. Another address than the usual ones is in $DLSLIME_CTRL.
+Needs a control plane: `nanoctrl start`.
 """
 
+import argparse
 import json
 import os
 
@@ -11,9 +12,12 @@ import dlslime
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ctrl", help="control plane (default: $DLSLIME_CTRL, or that of this host)")
+    ctrl = parser.parse_args().ctrl
     scope = f"example-{os.getpid()}"   # agents see only agents of their scope
-    with dlslime.start_peer_agent(alias="initiator", scope=scope) as initiator, \
-            dlslime.start_peer_agent(alias="target", scope=scope) as target:
+    with dlslime.start_peer_agent(ctrl, alias="initiator", scope=scope) as initiator, \
+            dlslime.start_peer_agent(ctrl, alias="target", scope=scope) as target:
         print("agents:", ", ".join(initiator.list_agents()))
         print("nics of the target:", json.dumps(initiator.get_resource("target")["nics"]))
 
