@@ -365,6 +365,17 @@ def test_close_wakes_everybody_who_waits(ends):
         a.recv(region)
 
 
+def test_another_peer_is_refused_while_the_first_is_waited_for():
+    with dlslime.Endpoint() as a, dlslime.Endpoint() as b, dlslime.Endpoint() as c:
+        a.connect(b.export(), timeout=0)
+        with pytest.raises(dlslime.Error, match="connecting to another peer") as e:
+            a.connect(c.export(), timeout=PATIENCE)
+        assert e.value.errno == errno.EISCONN
+        assert not a.connected
+        b.connect(a.export(), timeout=PATIENCE)
+        assert until(lambda: a.connected)
+
+
 def test_before_connect_a_transfer_is_refused_and_meanwhile_it_is_held():
     with dlslime.Endpoint() as a, dlslime.Endpoint() as b:
         with pytest.raises(dlslime.NotConnected, match="call connect"):

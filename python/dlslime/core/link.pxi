@@ -193,6 +193,8 @@ cdef class Link:
         if rc == -ETIMEDOUT:
             return 0
         if rc == -EISCONN and self.state == CONNECTING:
+            if not self.is_up():   # it is about this description: the one before goes on
+                fail(rc, &err)
             rc = 0   # another thread of ours was told
         if not rc:
             self.become_connected()
@@ -200,6 +202,17 @@ cdef class Link:
         if self.state == CONNECTING:
             self.become_failed(rc, err.text.decode("utf-8", "replace"))
         fail(rc, &err)
+
+    cdef bint is_up(self) except -1:
+        """Whether the library says that the peer is there."""
+        cdef slime_ep_info info
+        cdef slime_ep *ep = self.enter()
+        cdef int rc
+        info.size = sizeof(info)
+        with nogil:
+            rc = slime_ep_get_info(ep, &info)
+        self.leave()
+        return rc == 0
 
     cdef become_connected(self):
         if self.state == CONNECTING:
