@@ -26,9 +26,10 @@ def main():
     decode_memory, decode = cache(fill=False)
     with dlslime.Endpoint() as decoder, dlslime.Endpoint() as prefiller:
         # Both in one process, so the first begins, and is asked again when the second is there.
-        decoder.connect(prefiller.export(), timeout=0)
+        theirs = prefiller.export()
+        decoder.connect(theirs, timeout=0)
         prefiller.connect(decoder.export(), timeout=10)
-        decoder.connect(prefiller.export(), timeout=10)
+        decoder.connect(theirs, timeout=10)
         here = dlslime.register(decode_memory)
         shown = dlslime.register(prefill_memory, "r")   # for as long as this object lives
         there = decoder.import_region(shown.export())

@@ -31,18 +31,22 @@ def expected():
     return bytes(range(256)) * (BYTES // 256)
 
 
-def initiate(agent, connection):
-    memory, note = dlslime.alloc(BYTES), dlslime.alloc(8)
+def initiate(agent, connection, note):
+    memory = dlslime.alloc(BYTES)
     agent.register_memory_region("buffer", memory.addr, 0, BYTES)
+    assert agent.recv("target", note).wait() == 0   # its memory is there
     assert agent.read("target", [("buffer", 0, 0, BYTES)]).wait() == 0
     assert bytes(memoryview(memory)) == expected(), "these are not the target's bytes"
     print(f"read {BYTES} bytes over {connection.transport}")
-    assert agent.send("target", (note.addr, 0, 8)).wait() == 0
+    assert agent.send("target", note).wait() == 0
 
 
-def serve(agent):
-    note = dlslime.alloc(8)
-    assert agent.recv("initiator", (note.addr, 0, 8)).wait() == 0
+def serve(agent, note):
+    memory = dlslime.alloc(BYTES)
+    memoryview(memory)[:] = expected()
+    agent.register_memory_region("buffer", memory.addr, 0, BYTES)
+    assert agent.send("initiator", note).wait() == 0
+    assert agent.recv("initiator", note).wait() == 0
     print("the initiator has read all")
 
 
@@ -50,10 +54,6 @@ def main():
     args = arguments()
     other = "target" if args.role == "initiator" else "initiator"
     with dlslime.start_peer_agent(args.ctrl, args.role, scope=SCOPE) as agent:
-        memory = dlslime.alloc(BYTES)
-        if args.role == "target":   # there before anybody can connect
-            memoryview(memory)[:] = expected()
-            agent.register_memory_region("buffer", memory.addr, 0, BYTES)
         connection = agent.connect_to(other, transport="tcp", local_host=args.local_host,
                                       local_port=args.local_port)
         try:
@@ -61,10 +61,12 @@ def main():
         except TimeoutError as e:
             sys.exit(f"the {other} did not come: {e}")
         print(f"{args.role}: connected to {other}", flush=True)
+        memory = dlslime.alloc(8)
+        note = (memory.addr, 0, 8)   # (address, offset, length): a message that says "go on"
         if args.role == "initiator":
-            initiate(agent, connection)
+            initiate(agent, connection, note)
         else:
-            serve(agent)
+            serve(agent, note)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from peers import PATIENCE, ctrl  # noqa: F401
+from test_docs import blocks
 
 HERE = Path(os.environ.get("DLSLIME_SOURCE", Path(__file__).resolve().parents[2]))
 EXAMPLES = HERE / "examples" / "python"
@@ -69,3 +70,12 @@ def test_the_initiator_alone_says_who_did_not_come(ctrl):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.splitlines()[-1].startswith("the target did not come: Timeout waiting for connection")
+
+
+def test_the_tour_s_agents_read_by_name(ctrl, monkeypatch):
+    import dlslime
+
+    monkeypatch.setenv("DLSLIME_CTRL", ctrl.url)
+    code = [code for _, code in blocks("python.md") if "start_peer_agent" in code]
+    assert len(code) == 1
+    exec(code[0], {"dlslime": dlslime})
