@@ -8,9 +8,9 @@ import dlslime
 MIB = 1 << 20
 
 
-def pattern(seed):
-    """Bytes that are not a power of two many, so that blocks at the wrong place differ."""
-    return random.Random(seed).randbytes(MIB - 1)
+def pattern(seed, nbytes):
+    """At most so many bytes that blocks at the wrong place differ: not a power of two of them."""
+    return random.Random(seed).randbytes(min(nbytes, MIB - 1))
 
 
 class HostBuffer:
@@ -21,7 +21,7 @@ class HostBuffer:
         self.view = memoryview(self._memory)[:nbytes]
 
     def fill(self, seed):
-        block = pattern(seed)
+        block = pattern(seed, self.nbytes)
         for at in range(0, self.nbytes, len(block)):
             end = min(at + len(block), self.nbytes)
             self.view[at:end] = block[:end - at]
@@ -32,8 +32,8 @@ class HostBuffer:
             self.view[at:at + MIB] = block[:self.nbytes - at]
 
     def holds(self, seed, nbytes):
-        """Whether the first NBYTES are what fill(SEED) puts there."""
-        block = pattern(seed)
+        """Whether the first NBYTES are what fill(SEED) puts there, in a buffer of this size."""
+        block = pattern(seed, self.nbytes)
         return all(bytes(self.view[at:min(at + len(block), nbytes)]) == block[:nbytes - at]
                    for at in range(0, nbytes, len(block)))
 

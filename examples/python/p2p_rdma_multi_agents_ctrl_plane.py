@@ -35,7 +35,7 @@ def main():
             agents = [stack.enter_context(dlslime.start_peer_agent(ctrl, f"agent-{i}", scope=scope))
                       for i in range(AGENTS)]
         with timed("connect_to"):
-            connections = [a.connect_to(b.alias) for a, b in pairs(agents)]
+            connections = [a.connect_to(b.alias, transport="rdma") for a, b in pairs(agents)]
         with timed("conn.wait"):
             for connection in connections:
                 connection.wait()

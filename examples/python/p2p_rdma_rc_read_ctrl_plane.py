@@ -27,9 +27,9 @@ def main():
         initiator.register_memory_region("kv", mine.addr, 0, 16)
         target.register_memory_region("kv", theirs.addr, 0, 16)
 
-        connection = initiator.connect_to("target", ib_port=1, qp_num=1)
+        connection = initiator.connect_to("target", ib_port=1, qp_num=1, transport="rdma")
         connection.wait()
-        print(f"{connection.conn_id} over {connection.transport}")
+        print(f"{connection.conn_id} over {connection.endpoint.info['transport']}")
 
         # (region, local offset, remote offset, length): the first half there into the second here
         initiator.read("target", [("kv", 8, 0, 8)]).wait()
