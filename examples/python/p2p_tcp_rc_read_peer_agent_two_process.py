@@ -38,7 +38,7 @@ def initiate(agent, connection, note):
     assert agent.read("target", [("buffer", 0, 0, BYTES)]).wait() == 0
     assert bytes(memoryview(memory)) == expected(), "these are not the target's bytes"
     print(f"read {BYTES} bytes over {connection.transport}")
-    assert agent.send("target", note).wait() == 0
+    agent.send("target", note).wait()   # the target may leave before it confirms its last message
 
 
 def serve(agent, note):
