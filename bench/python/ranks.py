@@ -96,7 +96,7 @@ def _serve(listener, size):
         peer.close()
 
 
-def _start_hub(listener, size):
+def start_hub(listener, size):
     hub = threading.Thread(target=_serve, args=(listener, size), daemon=True)
     hub.start()
     return hub
@@ -120,14 +120,14 @@ def join(n_ranks):
     if _has_torch():
         return TorchRanks()
     address = (address, int(os.environ["MASTER_PORT"]))
-    hub = _start_hub(socket.create_server(address), size) if rank == 0 else None
+    hub = start_hub(socket.create_server(address), size) if rank == 0 else None
     return SocketRanks(rank, size, address, hub)
 
 
 def _start(n_ranks):
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    _start_hub(listener, n_ranks)
+    start_hub(listener, n_ranks)
     ranks = []
     for rank in range(n_ranks):
         env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(n_ranks), "LOCAL_RANK": str(rank),

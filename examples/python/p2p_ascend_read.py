@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""An initiator reads the memory of a target's NPU. Start the target first, with --is_target and the
-ports the other way round. Each swaps what the other must know over a socket at its --local_port; the
-engine has the port after it. Says why, and ends with 1, where that is not possible.
+"""An initiator reads the memory of a target's NPU. The target has --is_target and the ports the other
+way round. It listens at its --local_port for what each must know of the other; the engines have the
+ports after theirs. Says why, and ends with 1, where that is not possible.
 """
 
 import argparse
 import json
 import socket
 import sys
+import time
 
 import dlslime
 
@@ -28,13 +29,25 @@ def arguments():
     return parser.parse_args()
 
 
+def call(address, patience=60):
+    """Connect to the target, which may not be there yet."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return socket.create_connection(address, patience)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                sys.exit(f"no target at {address[0]}:{address[1]} after {patience} s")
+            time.sleep(0.1)
+
+
 def swap(line, args):
-    """Give the peer LINE for its own: the target listens, the initiator calls."""
+    """Give the peer LINE for its own."""
     if args.is_target:
         with socket.create_server((args.localhost, args.local_port)) as listener:
             peer = listener.accept()[0]
     else:
-        peer = socket.create_connection((args.localhost, args.remote_port), 60)
+        peer = call((args.localhost, args.remote_port))
     lines = peer.makefile("rw")
     lines.write(line + "\n")
     lines.flush()
