@@ -147,7 +147,7 @@ class Nixl(Engine):
             raise Missing(f"nixl is not installed ({e}): pip install --no-deps nixl-cu12") from None
         self.agent = nixl_agent(f"rank{ranks.rank}", nixl_agent_config(backends=["UCX"]))
         self.kind = "DRAM" if type(buffer).__name__ == "HostBuffer" else "VRAM"
-        self.agent.register_memory([(buffer.addr, buffer.nbytes, 0, NAME)], self.kind)
+        self.memory = self.agent.register_memory([(buffer.addr, buffer.nbytes, 0, NAME)], self.kind)
         self.free = {}   # descriptors are prepared once: that is its fast way
 
     def tell(self):
@@ -179,6 +179,14 @@ class Nixl(Engine):
             raise RuntimeError(f"nixl's {self.args.opcode} ended with {state}")
         self.free[key].append(transfer)
 
+    def close(self):
+        """Before the memory goes: its library ends with the process and looks at it."""
+        for transfer in [t for ready in self.free.values() for t in ready]:
+            self.agent.release_xfer_handle(transfer)
+        self.agent.remove_remote_agent(self.name)
+        self.agent.deregister_memory(self.memory)
+        del self.agent
+
 
 class Collective(Engine):
     """torch.distributed: messages, so both sides take part."""
@@ -192,16 +200,27 @@ class Collective(Engine):
             import torch.distributed as dist
         except ImportError:
             raise Missing(f"{self.backend} comes with torch, which is not installed") from None
-        if type(ranks).__name__ != "TorchRanks":
-            raise Missing(f"{self.backend} needs torch's own launcher: torchrun --nproc-per-node 2 ...")
         self._look(torch)
-        self.dist, self.group = dist, dist.new_group(backend=self.backend)
+        self.dist, self.group = dist, self._join(ranks, dist)
         self.tensor = getattr(buffer, "tensor", None)
         if self.tensor is None:
             self.tensor = torch.frombuffer(buffer.view, dtype=torch.uint8)
 
     def _look(self, torch):
         pass
+
+    def _join(self, ranks, dist):
+        """A group of the backend: under torchrun beside that of the ranks, else torch is new to them."""
+        if dist.is_initialized():
+            return dist.new_group(backend=self.backend)
+        host = os.environ["MASTER_ADDR"]
+        if ranks.rank == 0:
+            store = dist.TCPStore(host, 0, ranks.size, True, wait_for_workers=False)
+        port = ranks.gather(store.port if ranks.rank == 0 else None)[0]
+        if ranks.rank:
+            store = dist.TCPStore(host, port, ranks.size, False)
+        dist.init_process_group(self.backend, store=store, rank=ranks.rank, world_size=ranks.size)
+        return None
 
     def tell(self):
         return None
@@ -229,6 +248,10 @@ class Collective(Engine):
                 self.finish(window.pop(0))
         for handle in window:
             self.finish(handle)
+
+    def close(self):
+        if self.group is None:
+            self.dist.destroy_process_group()
 
 
 class Nccl(Collective):
