@@ -2,7 +2,16 @@
 # The Python package dlslime: one Cython extension with the library inside. pip runs this through
 # pyproject.toml; in a build of our own the package is put together in build/python, for the tests.
 
-find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(Python 3.10 QUIET COMPONENTS Interpreter)
+if(NOT Python_Interpreter_FOUND)
+	message(FATAL_ERROR "BUILD_PYTHON: no Python of 3.10 or newer is found "
+		"(Debian: apt-get install python3-dev; -DPython_EXECUTABLE= names one)")
+endif()
+find_package(Python 3.10 QUIET COMPONENTS Interpreter Development.Module)
+if(NOT Python_Development.Module_FOUND)
+	message(FATAL_ERROR "BUILD_PYTHON: the headers of ${Python_EXECUTABLE} are missing "
+		"(Debian: apt-get install python3-dev)")
+endif()
 execute_process(COMMAND "${Python_EXECUTABLE}" -m cython --version
 	RESULT_VARIABLE no_cython OUTPUT_VARIABLE cython_version ERROR_VARIABLE cython_version)
 if(no_cython OR NOT cython_version MATCHES "version [3-9]")
@@ -18,7 +27,22 @@ add_custom_command(OUTPUT "${core_source}" VERBATIM DEPENDS ${core_parts}
 	WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/python"
 	COMMAND "${Python_EXECUTABLE}" -m cython -3 -o "${core_source}" dlslime/_core.pyx)
 
-# Put the agent into TARGET, if it is built; a program takes its libraries in whole where it can.
+# Link LIBRARY into a program of the package, whole where there is an archive; else the system's
+# shared one, INSTEAD, is needed wherever the program runs.
+function(link_whole target library instead)
+	get_filename_component(dir "${${instead}_LIBDIR}" ABSOLUTE)
+	find_library(ARCHIVE_${library} "lib${library}.a" HINTS "${dir}")
+	mark_as_advanced(ARCHIVE_${library})
+	if(ARCHIVE_${library})
+		target_link_libraries(${target} PRIVATE "${ARCHIVE_${library}}")
+	else()
+		message(STATUS "lib${library}.a is missing: the package's programs need lib${library}.so")
+		target_link_libraries(${target} PRIVATE PkgConfig::${instead})
+	endif()
+	target_link_options(${target} PRIVATE -Wl,--as-needed)
+endfunction()
+
+# Distributions' archives are not fit for an extension (no -fPIC): it takes the shared ones.
 function(link_agent target)
 	if(NOT TARGET dlslime-agent-objects)
 		return()
@@ -26,21 +50,15 @@ function(link_agent target)
 	target_sources(${target} PRIVATE $<TARGET_OBJECTS:dlslime-agent-objects>)
 	target_compile_definitions(${target} PRIVATE DLSLIME_WITH_AGENT)
 	get_target_property(type ${target} TYPE)
-	foreach(library event jansson)
-		find_library(ARCHIVE_${library} "lib${library}.a" HINTS ${AGENT_lib${library}_LIBDIR})
-		mark_as_advanced(ARCHIVE_${library})
-		if(ARCHIVE_${library} AND type STREQUAL "EXECUTABLE")
-			target_link_libraries(${target} PRIVATE "${ARCHIVE_${library}}")
-		elseif(library STREQUAL "event")
-			target_link_libraries(${target} PRIVATE PkgConfig::AGENT_libevent)
-		else()
-			target_link_libraries(${target} PRIVATE PkgConfig::AGENT_jansson)
-		endif()
-	endforeach()
+	if(type STREQUAL "EXECUTABLE")
+		link_whole(${target} event AGENT_libevent)
+		link_whole(${target} jansson AGENT_jansson)
+	else()
+		target_link_libraries(${target} PRIVATE PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson)
+	endif()
 endfunction()
 
-# A wheel needs no package: the agent's two libraries travel in it. Distributions' archives of them
-# are not fit for an extension (no -fPIC), so it is the shared ones.
+# A wheel needs no package: what the extension takes shared travels in it.
 function(install_agent_libraries)
 	if(NOT TARGET dlslime-agent-objects)
 		return()
@@ -55,9 +73,12 @@ function(install_agent_libraries)
 	endforeach()
 endfunction()
 
-Python_add_library(dlslime-python-core MODULE WITH_SOABI "${core_source}")
+set(switches_source python/dlslime/core/switches.c)
+Python_add_library(dlslime-python-core MODULE WITH_SOABI "${core_source}" ${switches_source})
 # The library's symbols stay inside: another copy in the process is none of our business.
 target_compile_options(dlslime-python-core PRIVATE -fvisibility=hidden)
+set_source_files_properties(${switches_source} PROPERTIES COMPILE_DEFINITIONS
+	"DLSLIME_BUILT_RDMA=$<BOOL:${BUILD_RDMA}>;DLSLIME_BUILT_TCP=$<BOOL:${BUILD_TCP}>")
 target_link_options(dlslime-python-core PRIVATE
 	-Wl,--exclude-libs,ALL -Wl,-z,relro,-z,now $<$<BOOL:${SKBUILD}>:-s>)
 target_link_libraries(dlslime-python-core PRIVATE dlslime-static)
@@ -68,35 +89,13 @@ target_link_options(dlslime-python-core PRIVATE
 set_target_properties(dlslime-python-core PROPERTIES
 	OUTPUT_NAME _core LIBRARY_OUTPUT_DIRECTORY "${python_package}" INSTALL_RPATH "$ORIGIN/lib")
 
-# The programs that travel in the wheel bring the library with them.
-file(GLOB program_sources CONFIGURE_DEPENDS cmd/dlslime/*.c)
-if(NOT TARGET dlslime-agent-objects) # the verbs that need names
-	list(FILTER program_sources EXCLUDE REGEX "/(announce|by_name|links|named_file|peers|ping)\\.c$")
-endif()
-add_executable(dlslime-python-program ${program_sources})
-slime_flags(dlslime-python-program)
-target_include_directories(dlslime-python-program PRIVATE cmd/dlslime)
-target_link_libraries(dlslime-python-program PRIVATE dlslime-static Threads::Threads m)
-link_agent(dlslime-python-program)
-target_link_options(dlslime-python-program PRIVATE $<$<BOOL:${SKBUILD}>:-s>)
-set_target_properties(dlslime-python-program PROPERTIES
-	OUTPUT_NAME dlslime RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/python/bin")
-
 add_custom_target(dlslime-python ALL VERBATIM
 	COMMAND "${CMAKE_COMMAND}" -E copy_directory
 		"${PROJECT_SOURCE_DIR}/python/dlslime" "${python_package}"
-	DEPENDS dlslime-python-core dlslime-python-program)
+	COMMAND "${CMAKE_COMMAND}" -E copy_directory
+		"${PROJECT_SOURCE_DIR}/python/nanoctrl" "${PROJECT_BINARY_DIR}/python/nanoctrl"
+	DEPENDS dlslime-python-core)
 
 if(SKBUILD)
-	install_agent_libraries()
-	install(TARGETS dlslime-python-core LIBRARY DESTINATION dlslime COMPONENT python)
-	install(TARGETS dlslime-python-program
-		RUNTIME DESTINATION "${SKBUILD_SCRIPTS_DIR}" COMPONENT python)
-	# What get_cmake_dir() names: the library for programs in C and C++.
-	install(FILES "$<TARGET_FILE:dlslime-static>" DESTINATION dlslime/lib COMPONENT python)
-	install(CODE "execute_process(COMMAND \"${CMAKE_STRIP}\" --strip-debug
-		\"\${CMAKE_INSTALL_PREFIX}/dlslime/lib/libdlslime.a\")" COMPONENT python)
-	install(DIRECTORY include/slime DESTINATION dlslime/include COMPONENT python)
-	install(FILES cmake/python/dlslimeConfig.cmake
-		DESTINATION dlslime/share/cmake/dlslime COMPONENT python)
+	include(PythonWheel)
 endif()

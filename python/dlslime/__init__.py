@@ -8,6 +8,7 @@ not needed is not imported: names are looked up when they are first used.
 
 import os  # noqa: F401  a name of the contract
 
+from dlslime import _core
 from dlslime._core import (
     Context, Endpoint, Future, Memory, Region, RemoteRegion, Transfer, alloc, context, register,
     register_address, version,
@@ -70,7 +71,8 @@ __all__ = [*_new, *_lazy, "get_cmake_dir", "logging"]
 
 def get_cmake_dir():
     """Where find_package(dlslime) finds the C library that came with this package."""
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "share", "cmake", "dlslime")
+    # Of an editable install these files are with the extension, not with the sources.
+    return os.path.join(os.path.dirname(os.path.abspath(_core.__file__)), "share", "cmake", "dlslime")
 
 
 def __getattr__(name):

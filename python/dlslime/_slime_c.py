@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What was the extension module of the DLSlime that came before: its names and build flags."""
 
+from dlslime import _core
 from dlslime._contract.absent import AscendDirectEndpoint, NVLinkEndpoint  # noqa: F401
 from dlslime._contract.assignment import Assignment, DeviceSignal, OpCode  # noqa: F401
 from dlslime._contract.futures import (  # noqa: F401
@@ -23,8 +24,8 @@ from dlslime._contract.rdma import (  # noqa: F401
 from dlslime._contract.tcp import TcpEndpoint, TcpMemoryPool  # noqa: F401
 from dlslime._contract.topology import discover_topology  # noqa: F401
 
-_BUILD_RDMA = True
-_BUILD_TCP = True
+_BUILD_RDMA = _core.built()["rdma"]
+_BUILD_TCP = _core.built()["tcp"]
 _BUILD_NVLINK = False
 _BUILD_ASCEND_DIRECT = False
 _BUILD_INTRA_OPS = False

@@ -23,6 +23,14 @@ cdef extern from "Python.h":
     object PyNumber_Index(object)
     bint PyLong_CheckExact(object)
 
+cdef extern from *:
+    """
+    int sl_built_rdma(void); /* switches.c */
+    int sl_built_tcp(void);
+    """
+    int sl_built_rdma()
+    int sl_built_tcp()
+
 cdef int64_t NS = 1_000_000_000
 cdef int64_t FOREVER = INT64_MAX
 # Nobody sleeps longer than this without a look at signals and at what changed.
@@ -109,6 +117,11 @@ def unsigned(value, what):
 def version():
     """Version of the C library inside."""
     return slime_version().decode()
+
+
+def built():
+    """The transports that this build has: a dict of switches."""
+    return {"rdma": sl_built_rdma() != 0, "tcp": sl_built_tcp() != 0}
 
 
 cdef class Context:
