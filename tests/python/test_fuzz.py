@@ -4,9 +4,14 @@
 Runs in processes of their own, so that a crash is a failure of one test; the seed is printed.
 """
 
+import os
+
 import pytest
 
 from conftest import run_python
+
+# Under ASan it is malloc: then ASan sees Python's objects too.
+MALLOC = os.environ.get("PYTHONMALLOC", "debug")
 
 COMMON = """
     import gc, random, sys, threading, dlslime
@@ -141,13 +146,118 @@ CONTRACT = """
     t.shutdown()
 """
 
+# Two agents, their connections and endpoints, by names and by handles.
+AGENT = """
+    url = sys.argv[4]
+    A, B = (dlslime.PeerAgent(url, alias) for alias in "AB")
+    for agent in (A, B):
+        agent.register_memory_region("m", memory.addr, 0, 4096)
+    conn = A.connect_to("B").wait(20)
+    tcp = A.connect_to("B", transport="tcp", local_host="127.0.0.1").wait(20)
+    gone = dlslime.PeerAgent(url, "gone"); gone.shutdown()
+    values += ["A", "B", "m", "nobody", "tcp", "rdma", "slime0", ("m", 0, 0, 8), ("m", "m", 0, 0, 8),
+               ("m", 0, 2**64 - 1, 8), ("m", "no", 0, 0, 8), [("m", 0, 0, 8)] * 3, ("m", -1, 0, 1),
+               [("m", 0, 0, 8), (0, 0, 0, 0, 8)], ("m", None, 0, 8), A, B, conn, tcp, conn.local_key,
+               conn.endpoint, tcp.endpoint, conn.endpoint.get_pool(), A.get_mr_info("B", "m"),
+               "x" * 5000, "a\\0b", "\\udc80", b"m", "../m", "m\\n"]
+    CALLS = {A: "list_agents get_resource list_mem_keys connect_to get_connections query_connection "
+                "register_memory_region unregister_memory_region register_dmabuf_memory_region "
+                "allocate_memory_region get_mr_info get_handle read write write_with_imm send recv "
+                "imm_recv _get_endpoint _get_connection _is_connection_connected __repr__ "
+                "flight_recorder".split(),
+             conn: "is_connected sync_memory_regions __repr__".split(),
+             conn.endpoint: "read write write_with_imm imm_recv send recv mr_info connect process "
+                            "register_memory_region register_remote_memory_region named "
+                            "unregister_memory_region endpoint_info".split()}
+    CALLS[B] = CALLS[gone] = CALLS[A]
+    CALLS[tcp] = CALLS[conn]
+    CALLS[tcp.endpoint] = [n for n in CALLS[conn.endpoint] if hasattr(tcp.endpoint, n)]
+    KEYS = ["transport", "local_nic", "remote_nic", "stream", "local_device", "peer_device", "ib_port",
+            "qp_num", "local_host", "local_port", "min_bw", "endpoint", "resource_key", "peer_alias"]
+
+    def hammer():
+        for i in range(rounds):
+            thing = rng.choice(list(CALLS))
+            call(thing, rng.choice(CALLS[thing]), KEYS if rng.random() < 0.5 else [])
+
+    threads = [threading.Thread(target=hammer) for _ in range(int(sys.argv[3]))]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    B.register_memory_region("after", memory.addr, 0, 64)
+    A.register_memory_region("mine", memory.addr + 64, 0, 64)
+    assert conn.wait(20).endpoint.named("read", dlslime._core.named_items(
+        ("mine", "after", 0, 0, 8))).wait(20) == 0
+    for agent in (A, B): agent.shutdown()
+"""
+
+# What needs no endpoint: memory, DLPack, NICs, counters, documents, the control plane's client.
+REST = """
+    from dlslime import ctrl, logging
+    from dlslime._contract import nics, rendezvous, pool as entries
+    from dlslime.peer_agent import _keys
+    client = ctrl.NanoCtrlClient("127.0.0.1:1")
+    pair_info = dlslime.RDMAEndpoint().endpoint_info()
+    values += [pair_info, "slime0", "/sys", "../..", "127.0.0.1", 2**16, {"nics": [{}]}, {"nics": 3},
+               {"nics": [{"ports": [{"port": 1, "state": "ACTIVE"}]}]}, {"addr": 1}]
+    transfer = b.prepare("read", region, remote)
+    CALLS = [(dlslime, "socket_id available_nic obs_snapshot obs_register_nic_for_test "
+                       "discover_topology Assignment OpCode DeviceSignal TcpMemoryPool get_logger "
+                       "alloc register register_address NVLinkEndpoint AscendDirectEndpoint"),
+             (dlslime._slime_c, "_resolve_rdma_link_type"),
+             (memory, "__dlpack__ __dlpack_device__ __len__ __getitem__ __repr__"),
+             (region, "export __getitem__ __len__ __repr__"), (region[0:8], "__getitem__ __len__"),
+             (remote, "__getitem__ __repr__"), (remote[0:8], "__getitem__"),
+             (transfer, "post"), (closed_region, "export __getitem__ close"),
+             (dlslime.TcpMemoryPool(), "register_memory_region register_remote_memory_region "
+                                       "get_mr_handle mr_info"),
+             (entries, "decode exported_of"), (nics, "normal_link_type open_nic"),
+             (_keys, "choose RdmaResourceKey TcpResourceKey NvlinkResourceKey"),
+             (client, "register unregister get_entity_info list_entities heartbeat stop")]
+    KEYS = ["preferred_device", "ib_port", "sysfs_root", "devices", "name", "timeout", "fence",
+            "stream", "max_version", "dl_device", "copy", "entity_type", "kind", "numa"]
+
+    def hammer():
+        for i in range(rounds):
+            thing, methods = rng.choice(CALLS)
+            name = rng.choice(methods.split())
+            if hasattr(thing, name): call(thing, name, KEYS if rng.random() < 0.5 else [])
+
+    threads = [threading.Thread(target=hammer) for _ in range(int(sys.argv[3]))]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    assert b.read(region[0:8], remote[8:16]).wait(10) == 8
+"""
+
+
+@pytest.fixture
+def ctrl():
+    from peers import Daemon   # skips where there is none
+
+    with Daemon() as daemon:
+        yield daemon
+
+
+def run(code, seed, rounds, threads, *more):
+    run_python(COMMON + code, str(seed), str(rounds), str(threads), *more, timeout=120,
+               PYTHONMALLOC=MALLOC, DLSLIME_CONNECT_TIMEOUT="1")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("threads", [1, 4])
+def test_nonsense_said_to_agents_is_an_exception_too(ctrl, seed, threads):
+    run(AGENT, seed, 600, threads, ctrl.url)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nonsense_said_to_everything_else_is_an_exception_too(seed):
+    run(REST, seed, 2000, 2)
+
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("code", [NEW, CONTRACT], ids=["new", "contract"])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_nonsense_is_an_exception_and_never_a_crash(code, seed, threads):
-    run_python(COMMON + code, str(seed), "1500", str(threads), timeout=120, PYTHONMALLOC="debug",
-               DLSLIME_CONNECT_TIMEOUT="1")
+    run(code, seed, 1500, threads)
 
 
 def test_nonsense_in_a_forked_child_is_an_exception_too():
@@ -163,4 +273,4 @@ def test_nonsense_in_a_forked_child_is_an_exception_too():
                 ["read", "write", "send", "recv", "export", "info", "close", "import_region", "connect"]
             ), []) if rng.random() < 0.9 else gc.collect()
         os._exit(0)
-    """.replace("a, b, region, remote, memory]", "a, b]"), "5", "0", "0", PYTHONMALLOC="debug")
+    """.replace("a, b, region, remote, memory]", "a, b]"), "5", "0", "0", PYTHONMALLOC=MALLOC)

@@ -133,12 +133,25 @@ def open_nic(name, ib_port, link_type):
         return "soft"
     if name not in real:
         raise ValueError(f"RDMA device '{name}' is not available")
-    layer = read_port(name, port, "link_layer")
-    if layer:
-        found = _link_types.get(layer.strip().lower(), layer)
-        if wanted not in ("auto", found):
-            raise ValueError(f"Requested RDMA link type {wanted} does not match detected {found}")
+    _check_port(name, port, wanted)
     return "rdma"
+
+
+def _check_port(name, port, wanted, sysfs_root="/sys"):
+    """What sysfs says against a port of a real NIC; where it says nothing the library will."""
+    try:
+        ports = [int(p) for p in os.listdir(f"{sysfs_root}/class/infiniband/{name}/ports")]
+    except (OSError, ValueError):
+        return
+    if ports and port not in ports:
+        raise ValueError(f"RDMA port {port} is outside valid range 1..{max(ports)} for device {name}")
+    state = read_port(name, port, "state", sysfs_root)
+    if state and state.split(":", 1)[-1].strip().upper() != "ACTIVE":
+        raise RuntimeError(f"RDMA device {name}, port {port} is not ACTIVE")
+    layer = read_port(name, port, "link_layer", sysfs_root)
+    if layer:
+        layers = {"infiniband": IBV_LINK_LAYER_INFINIBAND, "ethernet": IBV_LINK_LAYER_ETHERNET}
+        resolve_link_type(wanted, layers.get(layer.lower(), layer))
 
 
 def read_port(device, port, what, sysfs_root="/sys"):

@@ -6,6 +6,7 @@ chooses. The documents that peers swap have the contract's keys and one of ours,
 the library exported; nothing else in them is needed to connect.
 """
 
+import functools
 import os
 import random
 import sys
@@ -29,6 +30,22 @@ if _limit:
         _core.set_connect_limit(float(_limit))
     except ValueError:
         raise ValueError(f"DLSLIME_CONNECT_TIMEOUT is '{_limit}', not a number of seconds") from None
+
+
+def _also(name, parameter):
+    """The overloads of one call differ in the name of a PARAMETER: NAME is another keyword for it."""
+    def wrap(method):
+        @functools.wraps(method)
+        def call(*args, **kwargs):
+            if name in kwargs:
+                if parameter in kwargs:
+                    raise TypeError(f"{parameter} and {name} are the same argument: give one")
+                kwargs[parameter] = kwargs.pop(name)
+            return method(*args, **kwargs)
+
+        return call
+
+    return wrap
 
 
 class RDMAContext:
@@ -90,6 +107,8 @@ class RDMAMemoryPool:
             raise ValueError("dma-buf MR length must be greater than zero")
         if offset % 4096 != iova % 4096:
             raise ValueError("dma-buf offset and iova must have the same host-page offset")
+        if name is not None and text_name(name) in self._pool.names:
+            raise ValueError(f"dma-buf MR name is already registered with a different range: {name}")
         raise RuntimeError(f"ibv_reg_dmabuf_mr failed: fd={fd}, offset={offset}, length={length}, "
                            f"iova={iova}, errno=95 (Operation not supported)")
 
@@ -109,6 +128,7 @@ class RDMAMemoryPool:
 class RDMAWorker:
     """Named by the contract. Transfers move without it: by whoever waits, and by the library's thread."""
 
+    @_also("socket_id", "dev_name")
     def __init__(self, dev_name, id):
         if isinstance(dev_name, bool) or not isinstance(dev_name, (str, int)):
             raise TypeError(f"the first argument is {type(dev_name).__name__}, not a device name or "
@@ -308,6 +328,7 @@ class RDMAEndpoint:
         """The named regions for a peer, or None if there are none."""
         return self._memory.mr_info()
 
+    @_also("name", "mr_key")
     def register_memory_region(self, mr_key, data_ptr, offset, length):
         """Register [data_ptr + offset, + length) under a name, or under a number: 'mr_<number>'."""
         if not isinstance(mr_key, str):

@@ -282,6 +282,9 @@ class TcpEndpoint:
         return self._current.message(SlimeTcpRecvFuture, False, region, 0, length,
                                      length if exact_size else None)
 
+    # What they were called first.
+    async_read, async_write, async_send, async_recv = read, write, send, recv
+
     def write_with_imm(self, assign, imm_data=0, stream=None):
         raise NotImplementedError("TCP transport does not support write_with_imm; this is RDMA-only.")
 

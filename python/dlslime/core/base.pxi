@@ -128,6 +128,7 @@ cdef class Context:
     """The root: its thread serves peers. Most programs use the one that `context()` gives."""
 
     cdef slime_ctx *p
+    cdef bint closed
     cdef unsigned gen
     cdef object __weakref__
 
@@ -191,6 +192,16 @@ cdef class Context:
         """Name a buffer's memory for transfers; see `dlslime.register`."""
         return Region(buffer, access, context=self)
 
+    def close(self):
+        """Nothing more is made with it. It ends when the last of what was made with it does."""
+        self.closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
     def __repr__(self):
         return f"<dlslime.Context at {<uintptr_t>self.p:#x}>"
 
@@ -201,7 +212,7 @@ cdef Context the_context = None
 def context():
     """The context of this process, made at first use; a child of a fork gets its own."""
     global the_context
-    if the_context is None or the_context.gen != generation:
+    if the_context is None or the_context.closed or the_context.gen != generation:
         the_context = Context()
     return the_context
 
@@ -211,4 +222,6 @@ cdef Context context_or_default(object given):
         return context()
     if not isinstance(given, Context):
         raise TypeError(f"context is {type(given).__name__}, not a dlslime.Context")
+    if (<Context>given).closed:
+        raise ValueError("this context is closed")
     return given

@@ -3,10 +3,12 @@
 
 from dlslime import _core
 
-__all__ = ["PeerAgent", "start_peer_agent"]
+__all__ = ["PeerAgent", "start_peer_agent", "start_peer_agent_async"]
 
 if _core.has_agent():
-    from dlslime.peer_agent._agent import PeerAgent, start_peer_agent
+    from dlslime.peer_agent._agent import (
+        PeerAgent, start_peer_agent, start_peer_agent_async,
+    )
 else:
     def PeerAgent(*args, **kwargs):
         raise ImportError("PeerAgent requires libdlslime-agent, which this build of dlslime is without: "
@@ -15,4 +17,7 @@ else:
                           "build dlslime again")
 
     def start_peer_agent(*args, **kwargs):
+        return PeerAgent(*args, **kwargs)
+
+    async def start_peer_agent_async(*args, **kwargs):
         return PeerAgent(*args, **kwargs)

@@ -13,7 +13,9 @@ import time
 
 from dlslime import _core, _errors
 from dlslime._contract import nics
+from dlslime._contract.nics import available_nic  # noqa: F401  a name of the contract
 from dlslime._contract.pool import KEY, text_name
+from dlslime._contract.tcp import TcpEndpoint as _TcpEndpoint  # noqa: F401  a name of the contract
 from dlslime._contract.topology import discover_topology
 from dlslime.logging import get_logger
 from dlslime.peer_agent._connection import PeerConnection, conn_id_of, make_endpoint
@@ -21,10 +23,13 @@ from dlslime.peer_agent._endpoints import _OnLink, entry_of
 from dlslime.peer_agent._keys import (  # noqa: F401  names of the contract
     NvlinkResourceKey, RdmaResourceKey, ResourceKey, TcpResourceKey, choose_local, choose_peer,
 )
-from dlslime.peer_agent._memory import LogicalMemoryRegion, Memory  # noqa: F401
+from dlslime.peer_agent._memory import LogicalMemoryRegion, Memory, PeerMemoryRegion  # noqa: F401
+from dlslime.peer_agent._twins import AsyncTwins, in_a_thread
 
 _ATTEMPTS, _TRANSPORTS = 5, ("auto", "rdma", "tcp", "nvlink")
 _DEFAULT_PORTS = (4479, 3000)   # of dlslime-ctrl and of nanoctrl
+
+_NVLinkEndpoint = None   # a name of the contract: not built
 
 logger = get_logger("peer_agent")
 
@@ -64,7 +69,7 @@ def _text_or_none(value, what):
     return value or None
 
 
-class PeerAgent:
+class PeerAgent(AsyncTwins):
     """An agent at the control plane of `ctrl_url` (also `nanoctrl_url`), under `alias` or a name
     that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer."""
 
@@ -446,14 +451,6 @@ class PeerAgent:
         self.shutdown()
         return False
 
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *exc):
-        import asyncio
-
-        await asyncio.get_running_loop().run_in_executor(None, self.shutdown)
-
     def __del__(self):
         if getattr(self, "_core", None) is not None:
             self.shutdown()
@@ -489,3 +486,8 @@ def _info_of(peer, name, record):
 def start_peer_agent(ctrl_url=None, alias=None, device=None, scope=None, **kwargs):
     """PeerAgent, as a function."""
     return PeerAgent(ctrl_url, alias, device, scope, **kwargs)
+
+
+async def start_peer_agent_async(*args, **kwargs):
+    """start_peer_agent(), without blocking the loop."""
+    return await in_a_thread(PeerAgent, *args, **kwargs)

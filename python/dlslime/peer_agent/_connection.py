@@ -7,6 +7,7 @@ import threading
 from dlslime import _errors
 from dlslime.peer_agent._endpoints import LinkEndpoint, TcpLinkEndpoint
 from dlslime.peer_agent._keys import TcpResourceKey, end_name
+from dlslime.peer_agent._twins import in_a_thread
 
 # What nanoctrl told the agent's link, as the contract has it.
 _STATES = {"up": "connected", "closed": "failed"}
@@ -146,6 +147,10 @@ class PeerConnection:
         if not timeout > 0:
             raise ValueError("timeout must be positive")
         return self.wait(timeout)
+
+    async def sync_memory_regions_async(self, timeout=60.0):
+        """As sync_memory_regions(), for asyncio."""
+        return await in_a_thread(self.sync_memory_regions, timeout)
 
     def __repr__(self):
         return f"<PeerConnection {self.conn_id}, {self.state}>"

@@ -18,6 +18,13 @@ class LogicalMemoryRegion:
     length: int
 
 
+class PeerMemoryRegion:
+    """What allocate_memory_region() would give where there are CUDA fabric allocations."""
+
+    def __init__(self, *args, **kwargs):
+        raise RuntimeError("CUDA Fabric allocation requires BUILD_NVLINK")
+
+
 class AgentPool(Pool):
     """A region that peers may know is never changed in place: more memory at its address is another
     handle, and it is withdrawn before it goes."""
