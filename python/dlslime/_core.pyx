@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# cython: language_level=3, binding=True, boundscheck=False, wraparound=False, nonecheck=True
+# cython: language_level=3, binding=True, boundscheck=True, wraparound=False, nonecheck=True
 """The C library in Python: contexts, memory, regions, endpoints, futures.
 
 The extension is one module; the files in core/ are its parts, in the order of use. All state of
-Python objects is guarded by the GIL, which is released around every call that may wait or copy.
+Python objects is guarded by the GIL, which is released around every call that may wait or copy. Lists
+and tuples are the user's: another thread, or an __index__(), may shorten one while it is read, so
+their bounds are checked.
 """
 
 cimport cython

@@ -274,3 +274,36 @@ def test_nonsense_in_a_forked_child_is_an_exception_too():
             ), []) if rng.random() < 0.9 else gc.collect()
         os._exit(0)
     """.replace("a, b, region, remote, memory]", "a, b]"), "5", "0", "0", PYTHONMALLOC=MALLOC)
+
+
+def test_lists_and_tuples_that_change_while_they_are_read_are_no_crash():
+    run_python("""
+        import dlslime
+        memory = dlslime.alloc(4096)
+        a, b = dlslime.RDMAEndpoint(), dlslime.RDMAEndpoint()
+        for e in (a, b): e.register_memory_region("m", memory.addr, 0, 4096)
+        a.connect(b.endpoint_info()); b.connect(a.endpoint_info())
+        a.write([(0, 0, 0, 0, 8)]).wait()
+        c, d = dlslime.Endpoint(), dlslime.Endpoint()
+        c.connect(d.export(), timeout=0); d.connect(c.export())
+        region = dlslime.register(memory)
+        remote = d.import_region(region.export())
+
+        class Shrinks:
+            def __init__(self, *lists): self.lists = lists
+            def __index__(self):
+                for l in self.lists: l.clear()
+                return 0
+
+        for end in (lambda l: a.read(l), lambda l: a.write_with_imm(l),
+                    lambda l: d.read(region, remote, l), lambda l: d.write(region, remote, l)):
+            for n in (3, 5):
+                for k in range(n):
+                    many, inner = [], [0] * n
+                    inner[k] = Shrinks(many, inner)
+                    many.extend([tuple(inner)] * 1000 + [inner] * 1000)
+                    try:
+                        end(many).wait(5)
+                    except (IndexError, TypeError, ValueError, RuntimeError, dlslime.Error):
+                        pass
+    """, PYTHONMALLOC=MALLOC)

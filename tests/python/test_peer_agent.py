@@ -595,6 +595,15 @@ def test_wrong_assignments_are_type_errors(ab, assign):
             op("b", assign)
 
 
+@pytest.mark.parametrize("wrong", [[()], [("kv",)], [("kv", "kv", 0)], [(0, 0, 0, 0, 8)], [None], None,
+                                   [("kv", 1, 0, 0, 8)], [["kv", "kv", 0, 0, 8]]])
+@pytest.mark.parametrize("transport", ["auto", "tcp"])
+def test_an_endpoint_takes_names_only_as_the_agent_gives_them(ab, transport, wrong):
+    endpoint = ab[0].agent.connect_to("b", transport=transport).wait(PATIENCE).endpoint
+    with pytest.raises(TypeError):
+        endpoint.named("read", wrong)
+
+
 def test_a_named_tuple_of_a_wrong_length_says_what_is_right(ab):
     with pytest.raises(TypeError, match="^named RDMA assign must be "):
         ab[0].agent.read("b", ("kv", 0, 8))

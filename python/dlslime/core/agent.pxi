@@ -678,7 +678,15 @@ cdef class LinkPort(Port):
     def named(self, type cls not None, kind, list assign not None, imm=0, timeout=None):
         """Tuples (our region, the peer's, its offset, our offset, length), regions by name."""
         cdef AgentLink link = self.own()
-        cdef Future f = link.make(cls, <Kind><int>kind)
+        cdef Future f
+        if not 0 <= kind <= WRITE_IMM:
+            raise ValueError(f"kind is {kind!r}: it is read, write or write_imm")
+        assign = list(assign)   # nobody else's from here on
+        for t in assign:
+            if type(t) is not tuple or len(<tuple>t) != 5 or type((<tuple>t)[0]) is not str \
+                    or type((<tuple>t)[1]) is not str:
+                raise TypeError("a transfer by name is what named_items() gave")
+        f = link.make(cls, <Kind><int>kind)
         f.imm_value = <uint32_t>imm
         link.bind()
         f.later = (self.table, assign)
