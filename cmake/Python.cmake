@@ -101,6 +101,21 @@ add_custom_target(dlslime-python ALL VERBATIM
 		"${PROJECT_SOURCE_DIR}/python/nanoctrl" "${PROJECT_BINARY_DIR}/python/nanoctrl"
 	DEPENDS dlslime-python-core)
 
+# What runs the package of this build tree: cmake -E env ${python_environment} PROGRAM.
+set(python_environment "PYTHONPATH=${PROJECT_BINARY_DIR}/python")
+if(DLSLIME_SANITIZE MATCHES "address")
+	# Python is not built with ASan, so its runtime has to be there before Python is. Python's own
+	# allocator would hide what it gives out, and it leaks at its end by design.
+	set(runtime "libclang_rt.asan-${CMAKE_SYSTEM_PROCESSOR}.so")
+	if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+		set(runtime "libasan.so")
+	endif()
+	execute_process(COMMAND "${CMAKE_C_COMPILER}" "-print-file-name=${runtime}"
+		OUTPUT_VARIABLE runtime OUTPUT_STRIP_TRAILING_WHITESPACE)
+	list(APPEND python_environment "LD_PRELOAD=${runtime}" PYTHONMALLOC=malloc
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:abort_on_error=1)
+endif()
+
 if(SKBUILD)
 	include(PythonWheel)
 endif()

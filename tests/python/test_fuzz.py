@@ -233,7 +233,10 @@ REST = """
 def ctrl():
     from peers import Daemon   # skips where there is none
 
-    with Daemon() as daemon:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("LD_PRELOAD", raising=False)   # ASan's; the daemon has its own
+        daemon = Daemon()
+    with daemon:
         yield daemon
 
 
