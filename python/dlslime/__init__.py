@@ -51,6 +51,7 @@ _lazy = {
     "SlimeAscendFuture": "_contract.absent",
     "PeerAgent": "peer_agent",
     "start_peer_agent": "peer_agent",
+    "start_peer_agent_async": "peer_agent",
     "available_nic": "_contract.nics",
     "socket_id": "_contract.nics",
     "discover_topology": "_contract.topology",

@@ -65,7 +65,11 @@ from dlslime._errors import (
 )
 from dlslime.ctrl import NanoCtrlClient as NanoCtrlClient
 from dlslime.logging import get_logger as get_logger, set_log_level as set_log_level
-from dlslime.peer_agent import PeerAgent as PeerAgent, start_peer_agent as start_peer_agent
+from dlslime.peer_agent import (
+    PeerAgent as PeerAgent,
+    start_peer_agent as start_peer_agent,
+    start_peer_agent_async as start_peer_agent_async,
+)
 
 __version__: str
 

@@ -7,7 +7,7 @@ import pytest
 from peers import PATIENCE, ctrl  # noqa: F401
 
 import dlslime
-from dlslime.peer_agent import start_peer_agent_async
+from dlslime import start_peer_agent_async
 
 
 def run(main):
