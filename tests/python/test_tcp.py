@@ -55,7 +55,7 @@ def test_messages_go_both_ways_and_may_be_shorter(pair):
 
 
 def test_both_may_connect_at_the_same_time():
-    for _ in range(10):
+    for _ in range(100):
         a, b = End(), End()
         infos = [e.endpoint.endpoint_info() for e in (b, a)]
         threads = [threading.Thread(target=e.endpoint.connect, args=(i,)) for e, i in zip((a, b), infos)]
@@ -68,6 +68,21 @@ def test_both_may_connect_at_the_same_time():
         assert a.endpoint.send((a.memory.addr, 0, 8)).wait() == 0 and receive.wait() == 0
         a.endpoint.shutdown()
         b.endpoint.shutdown()
+
+
+def test_a_call_that_hangs_does_not_keep_other_peers_out():
+    """Of two that call each other one waits for the other's call: but only for that one's."""
+    a, b = sorted((End(), End()), key=lambda end: end.endpoint._id)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hangs = threading.Thread(target=a.endpoint.connect, args=(
+            {"host": "127.0.0.1", "port": silent.getsockname()[1], "mr_info": {}, "slime": "x"},))
+        hangs.start()
+        caller, _ = silent.accept()
+        b.endpoint.connect(a.endpoint.endpoint_info())
+        assert b.endpoint.is_connected()
+        caller.close()
+        hangs.join(20)
+    assert not hangs.is_alive() and not a.endpoint.is_connected()
 
 
 def test_connecting_on_one_side_is_enough_to_read():

@@ -227,6 +227,25 @@ def test_switches_come_from_the_environment(work, wheel, tmp_path):
         assert done.stderr.endswith("is without it: it was made with BUILD_CTRL=OFF\n")
 
 
+def test_commands_without_their_packages_name_them(work, tmp_path):
+    """pip says nothing of what a build left out: so whoever misses it is told."""
+    configure = ["cmake", "-GNinja", "-S", work / "src", "-B", tmp_path / "b", "-DSKBUILD=2",
+                 "-DSKBUILD_SCRIPTS_DIR=bin", "-DBUILD_PYTHON=ON",
+                 f"-DPython_EXECUTABLE={sys.executable}"]
+    build = ["cmake", "--build", tmp_path / "b", "--target", "dlslime-python-nanoctrl",
+             "dlslime-python-dlslime-ctrl"]
+    for command in (configure, build):
+        done = subprocess.run(command, env=without_paths(PKG_CONFIG_PATH="", PKG_CONFIG_LIBDIR="/none"),
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for name in PROGRAMS[1:]:
+        done = subprocess.run([name, "start"], executable=tmp_path / "b/python/bin" / name,
+                              capture_output=True, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{name}: this build of the package dlslime is without it: ")
+        assert "apt-get install libevent-dev libjansson-dev libsqlite3-dev libhiredis-dev" in done.stderr
+
+
 def only(tmp_path, *programs):
     """A PATH with these programs and no others."""
     for name in programs:

@@ -103,7 +103,7 @@ class TcpEndpoint:
         self._ip, self._id = ip, uuid.uuid4().hex
         self._mine, self._names, self._theirs = _Regions(), {}, []
         self._lock = allocate_lock()
-        self._dialing = False
+        self._dialing = []      # ids of the peers that are called just now; None: not known whose
         self._sessions = {}     # peer's id -> port
         self._connected = False
         self._closed = False
@@ -152,10 +152,12 @@ class TcpEndpoint:
 
     def _reach(self, host, port, peer_id):
         """The port of a session with that peer, or None with a warning."""
-        if isinstance(peer_id, str) and peer_id in self._sessions:
-            return self._sessions[peer_id]
+        peer_id = peer_id if isinstance(peer_id, str) else None
         with self._lock:
-            self._dialing = True
+            # The peer may be calling, too: one of the two calls makes the session.
+            if peer_id in self._sessions:
+                return self._sessions[peer_id]
+            self._dialing.append(peer_id)
             fresh = not self._sessions and not self._current.begun
             port_of_mine = self._current if fresh else self._new_port()
         try:
@@ -165,12 +167,16 @@ class TcpEndpoint:
         except (OSError, OverflowError, rendezvous.Stranger, RuntimeError, ValueError) as e:
             import socket
 
+            with self._lock:   # what did not come is no session: another connect() tries anew
+                for peer in [p for p, s in self._sessions.items() if s is port_of_mine]:
+                    del self._sessions[peer]
             if isinstance(e, socket.gaierror):
                 raise RuntimeError("resolve: Host not found (authoritative)") from e
             get_logger("tcp").warning("connect to %s port %s failed: %s", host, port, e)
             return None
         finally:
-            self._dialing = False
+            with self._lock:
+                self._dialing.remove(peer_id)
 
     def _settle(self, answer, port_of_mine):
         peer = answer["id"]
@@ -195,7 +201,7 @@ class TcpEndpoint:
         with self._lock:
             if peer in self._sessions:
                 return {"id": self._id, "known": True}
-            if self._dialing and self._id < peer:
+            if self._id < peer and (peer in self._dialing or None in self._dialing):
                 return {"id": self._id, "wait": True}
             fresh = not self._sessions and not self._current.begun and not self._dialing
             port = self._current if fresh else self._new_port()
