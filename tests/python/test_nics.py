@@ -2,11 +2,13 @@
 """Soft NICs, topology, counters."""
 
 import json
+import types
 
 import pytest
 
 import dlslime
 from conftest import run_python
+from dlslime._contract import nics
 
 LIST = "import dlslime; print(dlslime.available_nic())"
 
@@ -50,6 +52,42 @@ def test_no_nic_at_all_says_how_to_go_on():
 def test_a_nonsense_number_of_soft_nics_is_refused():
     for bad in ("-1", "65"):
         assert "DLSLIME_SOFT_NIC is" in run_python(LIST, DLSLIME_SOFT_NIC=bad, check=False).stderr
+
+
+def test_a_device_with_two_ports_is_one_nic_and_each_port_can_be_chosen(monkeypatch):
+    devices = [{"transport": "rdma", "name": f"mlx5_0:{port}", "port": port, "usable": True,
+                "reason": ""} for port in (1, 2)]
+    devices.append({"transport": "rdma", "name": "mlx5_1", "port": 1, "usable": True, "reason": ""})
+    monkeypatch.setattr(nics._core, "context", lambda: types.SimpleNamespace(devices=lambda: devices))
+    assert dlslime.available_nic() == ["mlx5_0", "mlx5_1"]
+    asked = []
+
+    def port(context, transport, device, lanes, regions):
+        asked.append((transport, device, lanes))
+
+    monkeypatch.setattr(nics._core, "Port", port)
+    dlslime.RDMAEndpoint("mlx5_0", 2, "RoCE", 3)
+    dlslime.RDMAEndpoint("mlx5_1")
+    assert asked == [("rdma", "mlx5_0:2", 3), ("rdma", "mlx5_1:1", 1)]
+
+
+def test_a_port_of_a_real_nic_is_checked_before_it_is_opened(sysfs):
+    def check(device, port=1, wanted="auto"):
+        nics._check_port(device, port, wanted, sysfs)
+
+    for good in (("mlx5_1",), ("mlx5_1", 1, "IB"), ("odd",), ("not_in_sysfs", 7)):
+        check(*good)
+    for args, kind, sentence in (
+            (("mlx5_1", 2), ValueError, "RDMA port 2 is outside valid range 1..1 for device mlx5_1"),
+            (("mlx5_1", 1, "RoCE"), ValueError, "Requested RDMA link type RoCE does not match detected IB"),
+            (("mlx5_0",), RuntimeError, "RDMA device mlx5_0, port 1 is not ACTIVE")):
+        with pytest.raises(kind) as error:
+            check(*args)
+        assert str(error.value) == sentence
+    with open(f"{sysfs}/class/infiniband/mlx5_1/ports/1/link_layer", "w") as f:
+        f.write("Token Ring\n")
+    with pytest.raises(RuntimeError, match="^Unsupported RDMA port link layer: Token Ring$"):
+        check("mlx5_1")
 
 
 def test_socket_id_is_0_where_it_is_not_known():

@@ -19,9 +19,11 @@ def _rdma():
     for device in _core.context().devices():
         if device["transport"] != "rdma":
             continue
-        if device["usable"] and device["name"]:
-            if device["name"] not in names:
-                names.append(device["name"])
+        # Of a device with several ports the library lists each: the contract's name is the device's.
+        name = device["name"].removesuffix(f":{device['port']}")
+        if device["usable"] and name:
+            if name not in names:
+                names.append(name)
         else:
             reason = device["reason"] or reason
     return names, reason

@@ -53,6 +53,7 @@ class RDMAContext:
 
     def __init__(self):
         self._name = None
+        self._port = 1
         self._kind = None
 
     def init(self, device_name, ib_port=1, link_type="auto"):
@@ -65,6 +66,7 @@ class RDMAContext:
         if not nics.available_nic():
             raise RuntimeError("No RDMA devices found")
         self._kind = nics.open_nic(device_name, ib_port, link_type)
+        self._port = ib_port.__index__()
         self._name = device_name
         return 0
 
@@ -246,11 +248,12 @@ class RDMAEndpoint:
                 raise TypeError(f"worker is {type(worker).__name__}, not RDMAWorker")
             worker.add_endpoint(self)
         name, soft = pool._context._name, pool._context._kind == "soft"
+        device = f"{name}:{pool._context._port}"
         self._memory = pool
         self._names = {}   # the peer's regions: name -> handle
         self._obs = obs.slot_of(name)
         try:
-            self._port = _core.Port(_core.context(), None if soft else "rdma", None if soft else name,
+            self._port = _core.Port(_core.context(), None if soft else "rdma", None if soft else device,
                                     0 if soft else min(self._num_qp, 16), pool._pool.regions)
         except _errors.Error as e:
             raise RuntimeError(f"Failed to open RDMA device '{name}': {e}") from e

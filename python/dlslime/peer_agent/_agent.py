@@ -236,7 +236,8 @@ class PeerAgent(AsyncTwins):
         if transport == "tcp":
             forced = "tcp"
         elif not soft and (transport == "rdma" or local_device is not None):
-            forced, device = "rdma", local_device
+            forced = "rdma"
+            device = local_device and f"{local_device}:{local.ib_port}"
             lanes = min(qp_num, 16) if qp_num > 1 else 0
         pool = self._memory.pool
         port = self._core.connect(peer, forced, device, lanes, pool.regions, pool.names)
