@@ -71,7 +71,12 @@ def _text_or_none(value, what):
 
 class PeerAgent(AsyncTwins):
     """An agent at the control plane of `ctrl_url` (also `nanoctrl_url`), under `alias` or a name
-    that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer."""
+    that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer.
+
+    What waits for the control plane or a peer has a twin for asyncio: list_agents_async(),
+    get_resource_async(), list_mem_keys_async(), register_memory_region_async(),
+    unregister_memory_region_async(), get_mr_info_async(), get_handle_async(), shutdown_async(), and
+    connect_to_async(), which also waits for the connection. Futures and connections are awaited."""
 
     # What SlimeRPC looks for; it sets its own.
     _redis_client = None
