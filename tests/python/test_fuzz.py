@@ -192,8 +192,8 @@ AGENT = """
 
 # What needs no endpoint: memory, DLPack, NICs, counters, documents, the control plane's client.
 REST = """
-    from dlslime import ctrl, logging
-    from dlslime._contract import nics, rendezvous, pool as entries
+    from dlslime import ctrl
+    from dlslime._contract import nics, pool as entries
     from dlslime.peer_agent import _keys
     client = ctrl.NanoCtrlClient("127.0.0.1:1")
     pair_info = dlslime.RDMAEndpoint().endpoint_info()
