@@ -4,7 +4,7 @@
 import pytest
 
 import dlslime
-from conftest import PATIENCE, run_python
+from conftest import PATIENCE, run_python, until
 
 
 def test_everything_that_can_be_closed_is_closed_by_with():
@@ -13,6 +13,7 @@ def test_everything_that_can_be_closed_is_closed_by_with():
                 dlslime.Endpoint(context=context) as a, dlslime.Endpoint(context=context) as b:
             a.connect(b.export(), timeout=0)
             b.connect(a.export(), timeout=PATIENCE)
+            assert until(lambda: a.connected)
             with a.import_region(region.export()) as remote, \
                     a.prepare("read", region, remote) as transfer:
                 assert transfer.post().wait(PATIENCE) == 64
