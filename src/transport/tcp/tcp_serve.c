@@ -266,6 +266,8 @@ static int on_head(struct sl_conn *conn)
 
 	if (rc <= 0)
 		return rc;
+	if (!has_room(s)) /* for a pong, whatever was asked for before it */
+		return flush(conn);
 	rc = sl_tcp_get_head(s->rx.buf + s->rx.at, true, &s->head);
 	if (rc)
 		return rc;
