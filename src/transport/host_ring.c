@@ -111,7 +111,7 @@ void sl_ring_close(struct sl_ring *r)
 /* Take back what was revoked last and was not seen by the sender, so that its place is free. */
 static void unwind_posts(struct sl_ring *r)
 {
-	while (r->post_head != r->post_tail &&
+	while (r->post_head != r->post_tail && r->revoked[(r->post_head - 1) % SL_RING_POSTS] &&
 	       swap_state(r->mine, r->post_head - 1, SL_RING_REVOKED, SL_RING_FREE))
 		r->post_head--;
 }
@@ -128,6 +128,7 @@ int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst)
 	p = &r->mine->post[place];
 	r->dst[place] = dst;
 	r->dst_len[place] = buf->len;
+	r->revoked[place] = false;
 	atomic_store_explicit(&p->stop, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->bytes, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->addr, buf->addr, memory_order_relaxed);
@@ -143,8 +144,10 @@ int sl_ring_revoke(struct sl_ring *r, uint32_t place)
 {
 	uint32_t seq = r->post_tail + (place - r->post_tail) % SL_RING_POSTS;
 
-	if (swap_state(r->mine, seq, SL_RING_POSTED, SL_RING_REVOKED))
+	if (swap_state(r->mine, seq, SL_RING_POSTED, SL_RING_REVOKED)) {
+		r->revoked[place] = true;
 		return 1;
+	}
 	atomic_store_explicit(&r->mine->post[place].stop, 1, memory_order_relaxed);
 	return 0;
 }
@@ -156,7 +159,7 @@ static int drain_stream(struct sl_ring *r)
 	uint64_t total = atomic_load_explicit(&r->mine->post[place].bytes, memory_order_acquire);
 	uint64_t n = total - r->got;
 
-	if (n > SL_RING_STREAM || n > r->dst_len[place] - r->got)
+	if (n > SL_RING_STREAM || r->got > r->dst_len[place] || n > r->dst_len[place] - r->got)
 		return -EPROTO;
 	while (n) {
 		uint64_t at = r->stream_tail % SL_RING_STREAM;
@@ -218,6 +221,8 @@ int sl_ring_take(struct sl_ring *r, struct sl_ring_got *out)
 				reset_oldest(r);
 			return rc;
 		case SL_RING_SKIPPED:
+			if (!r->revoked[r->post_tail % SL_RING_POSTS] || r->got)
+				return -EPROTO;
 			r->post_tail++;
 			break;
 		case SL_RING_FREE:

@@ -105,7 +105,8 @@ struct sl_ring {
 	uint32_t post_head, post_tail; /* next to announce; oldest not finished */
 	char *dst[SL_RING_POSTS];
 	uint64_t dst_len[SL_RING_POSTS];
-	uint64_t got; /* streamed bytes of the oldest */
+	bool revoked[SL_RING_POSTS]; /* by us: nobody else may */
+	uint64_t got;                /* streamed bytes of the oldest */
 	uint32_t note_tail;
 	uint64_t stream_tail;
 

@@ -410,6 +410,63 @@ static void nonsense_about_a_receive_is_a_protocol_error(void **state)
 	}
 }
 
+/* 40 of the 64 bytes of the first receive are here. */
+static struct pair *open_pair_and_stream(void)
+{
+	struct pair *p = open_pair();
+	struct sl_ring_buf buf;
+	struct sl_ring_got got;
+
+	assert_int_equal(post(p, 0, 64), 0);
+	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
+	assert_int_equal(sl_ring_stream(&p->s, p->buf[5], 40), 40);
+	assert_int_equal(sl_ring_take(&p->r, &got), 0);
+	return p;
+}
+
+static void only_what_was_revoked_can_be_skipped(void **state)
+{
+	struct pair *p = open_pair_and_stream();
+	struct sl_ring_post *at = p->s.theirs->post;
+	struct sl_ring_got got;
+
+	(void)state;
+	assert_int_equal(post(p, 1, 8), 1);
+	atomic_store(&at[1].bytes, 42);
+	atomic_store(&at[1].word, 1 << 4 | SL_RING_STREAMING);
+	atomic_store(&at[0].word, SL_RING_SKIPPED);
+	assert_int_equal(sl_ring_take(&p->r, &got), -EPROTO);
+	close_pair(p);
+}
+
+static void a_receive_that_the_sender_revokes_keeps_its_place(void **state)
+{
+	struct pair *p = open_pair();
+
+	(void)state;
+	assert_int_equal(post(p, 0, 64), 0);
+	atomic_store(&p->s.theirs->post[0].word, SL_RING_REVOKED);
+	assert_int_equal(post(p, 1, 8), 1);
+	close_pair(p);
+}
+
+/* The sender declares a half-streamed receive to be untouched, and it is taken back. */
+static void bytes_streamed_for_one_receive_are_not_the_next_ones(void **state)
+{
+	struct pair *p = open_pair_and_stream();
+	struct sl_ring_post *at = p->s.theirs->post;
+	struct sl_ring_got got;
+
+	(void)state;
+	atomic_store(&at[0].word, SL_RING_POSTED);
+	assert_int_equal(sl_ring_revoke(&p->r, 0), 1);
+	assert_int_equal(post(p, 0, 8), 0);
+	atomic_store(&at[0].bytes, 42);
+	atomic_store(&at[0].word, SL_RING_STREAMING);
+	assert_int_equal(sl_ring_take(&p->r, &got), -EPROTO);
+	close_pair(p);
+}
+
 static void nonsense_in_counters_is_a_protocol_error(void **state)
 {
 	struct pair *p = open_pair();
@@ -577,6 +634,9 @@ int main(void)
 	    cmocka_unit_test(a_ping_is_answered_by_a_pong),
 	    cmocka_unit_test(only_a_sealed_memfd_of_the_right_size_is_a_ring),
 	    cmocka_unit_test(nonsense_about_a_receive_is_a_protocol_error),
+	    cmocka_unit_test(only_what_was_revoked_can_be_skipped),
+	    cmocka_unit_test(a_receive_that_the_sender_revokes_keeps_its_place),
+	    cmocka_unit_test(bytes_streamed_for_one_receive_are_not_the_next_ones),
 	    cmocka_unit_test(nonsense_in_counters_is_a_protocol_error),
 	    cmocka_unit_test(noise_in_shared_memory_does_no_harm),
 	    cmocka_unit_test(revoke_races_with_claim),
