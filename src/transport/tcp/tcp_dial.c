@@ -65,6 +65,7 @@ void sl_tcp_dial(struct sl_conn *c, int rc)
 		}
 		c->ask.fd.fd = fd;
 		c->ask.state = ASK_DIALING;
+		c->ask.rx.n = 0; /* what a stranger at the address before this one said */
 		c->ask.dial_until = sl_clock_ns() + dial_ns;
 		(void)snprintf(c->name, sizeof(c->name), "%s", where);
 		sl_tcp_watch(c->dom, &c->ask.fd, EPOLLOUT);
