@@ -36,7 +36,7 @@ static int plan_one(slime_ep *ep, enum sl_opcode code, const struct slime_seg *s
 	    .addr = (char *)mr->mem.addr + seg->local_off,
 	    .roff = seg->remote_off,
 	    .len = seg->len,
-	    .count = count,
+	    .count = seg->len ? count : 1, /* nobody counts to 2^64 for no bytes */
 	    .stride = stride,
 	    .rstride = rstride,
 	};

@@ -190,6 +190,23 @@ static void empty_segments_in_a_batch_do_nothing(void)
 	pair_destroy(p);
 }
 
+static void no_bytes_any_number_of_times_are_over_at_once(void)
+{
+	struct pair *p = pair_create(NULL);
+	struct slime_seg seg = seg_of(&p->a, 0, 0, 0);
+	struct slime_result res;
+	slime_op *op = NULL;
+
+	seg.count = UINT64_MAX;
+	CHECK_OK(slime_ep_write_imm(p->a.ep, &seg, 1, 5, NULL, &op));
+	CHECK_OK(pair_finish(p, op, &res));
+	CHECK_EQ(res.bytes, 0);
+	CHECK_ENDS(p, start_recv_imm(&p->b), 0);
+	CHECK_OK(slime_ep_read(p->a.ep, &seg, 1, NULL, &op));
+	CHECK_ENDS(p, op, 0);
+	pair_destroy(p);
+}
+
 /* A batch of segments of mixed sizes, so that transports that coalesce have something to get wrong.
  */
 static void batches_of_mixed_sizes_arrive(void)
@@ -439,6 +456,8 @@ const struct contract_case data_cases[] = {
     {"batches_of_reads_gather", batches_of_reads_gather, IN_ALL},
     {"batch_of_65537_is_refused", batch_of_65537_is_refused, IN_BASIC},
     {"empty_segments_in_a_batch_do_nothing", empty_segments_in_a_batch_do_nothing, IN_MEMORY},
+    {"no_bytes_any_number_of_times_are_over_at_once", no_bytes_any_number_of_times_are_over_at_once,
+     IN_MEMORY},
     {"batches_of_mixed_sizes_arrive", batches_of_mixed_sizes_arrive, IN_ALL},
     {"strided_segments_place_columns", strided_segments_place_columns, IN_ALL},
     {"stride_of_zero_repeats_a_piece", stride_of_zero_repeats_a_piece, IN_MEMORY},
