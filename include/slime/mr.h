@@ -50,7 +50,7 @@ enum slime_mem_flags {
 struct slime_mem_opts {
 	uint32_t size;
 	uint32_t flags; /* enum slime_mem_flags */
-	int32_t numa;   /* node + 1; 0: where the caller runs */
+	int32_t numa;   /* node + 1; 0 or less: where the caller runs */
 };
 
 /*

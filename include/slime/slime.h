@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* slime/slime.h - everything that this version has. */
+/*
+ * slime/slime.h - everything that libdlslime has. Agents are a library of their own,
+ * libdlslime-agent: slime/agent.h.
+ */
 #ifndef SLIME_SLIME_H
 #define SLIME_SLIME_H
 
