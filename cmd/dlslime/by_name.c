@@ -19,6 +19,7 @@ const char by_name_help[] =
     "  --json             as JSON\n";
 
 enum { OPT_JSON = BY_NAME_FREE, OPT_EVERY, OPT_TRANSPORT };
+enum { TOKEN_MAX = 4096 };
 
 static const struct option options[] = {
     BY_NAME_TABLE,
@@ -33,24 +34,26 @@ static const struct option options[] = {
 static int read_token(struct by_name *b, const char *path)
 {
 	FILE *file = fopen(path, "re");
-	size_t cap = 0;
-	ssize_t n;
+	char line[TOKEN_MAX + 2] = "";
+	int error = file ? 0 : errno;
 
-	if (!file) {
-		say("cannot open the token file '%s': %s", path, strerror(errno));
+	if (file && !fgets(line, sizeof(line), file) && ferror(file))
+		error = errno;
+	if (file)
+		(void)fclose(file);
+	if (error) {
+		say("cannot read the token file '%s': %s", path, strerror(error));
+		return EXIT_FAILED;
+	}
+	line[strcspn(line, "\r\n")] = '\0';
+	if (!line[0] || strlen(line) > TOKEN_MAX) {
+		say("the first line of the token file '%s' is no token: 1 to %d characters", path,
+		    TOKEN_MAX);
 		return EXIT_FAILED;
 	}
 	free(b->token);
-	b->token = NULL;
-	n = getline(&b->token, &cap, file);
-	(void)fclose(file);
-	if (n > 0)
-		b->token[strcspn(b->token, "\r\n")] = '\0';
-	if (n <= 0 || !b->token[0]) {
-		say("the token file '%s' has no first line", path);
-		return EXIT_FAILED;
-	}
-	return 0;
+	b->token = strdup(line);
+	return b->token ? 0 : EXIT_FAILED;
 }
 
 /* A number from LEAST on, or -1. */

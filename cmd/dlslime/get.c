@@ -196,6 +196,8 @@ int verb_get(int argc, char **argv)
 			(void)fputs(help, stdout);
 			return EXIT_GOOD;
 		case 'o':
+			if (!*optarg)
+				return say_usage("get", "--output is empty");
 			output = optarg;
 			break;
 		case 'f':
