@@ -52,6 +52,7 @@ static int flushed(int status)
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* past 'ulimit -f' a write fails, with a sentence */
 	if (argc < 2) {
 		print_help();
 		return EXIT_USAGE;

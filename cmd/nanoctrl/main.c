@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
 {
 	static char server[] = "server";
 
+	(void)signal(SIGXFSZ, SIG_IGN); /* past 'ulimit -f' a write fails, with a sentence */
 	nanoctrl.persona = persona_of(argc > 0 ? argv[0] : "nanoctrl");
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	                 strcmp(argv[1], "help") == 0))
