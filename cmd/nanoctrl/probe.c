@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,14 @@ static int connect_unix(const char *path, int timeout_ms, char *why, size_t cap)
 	return fd;
 }
 
+/* getaddrinfo() takes 65537 for 1. */
+static bool is_port(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	return digits > 0 && digits <= 5 && !text[digits] && atoi(text) <= UINT16_MAX;
+}
+
 static int connect_tcp(const char *where, int timeout_ms, char *why, size_t cap)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -64,7 +73,7 @@ static int connect_tcp(const char *where, int timeout_ms, char *why, size_t cap)
 	(void)snprintf(host, sizeof(host), "%s", where);
 	host[strcspn(host, "/")] = '\0';
 	port = strrchr(host, ':');
-	if (!port || (host[0] == '[' && port[-1] != ']')) {
+	if (!port || (host[0] == '[' && port[-1] != ']') || !is_port(port + 1)) {
 		(void)snprintf(why, cap, "'%s' names no port", where);
 		return -EINVAL;
 	}

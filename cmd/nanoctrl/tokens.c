@@ -160,9 +160,14 @@ static void warn_of_readers(const char *path, const struct tokens *tokens)
 int tokens_load(const char *path, struct tokens **out, struct slime_error *err)
 {
 	json_error_t error;
-	json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	struct stat st;
+	json_t *root;
 	int rc;
 
+	/* a pipe would be waited for, at SIGHUP with every client of the daemon */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return refuse(err, -EINVAL, "the token file '%s' is no regular file", path);
+	root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
 	if (!root && error.line < 0)
 		return refuse(err, -ENOENT, "the token file: %.200s", error.text);
 	if (!root)
