@@ -120,6 +120,10 @@ static inline int pair_run(int argc, char **argv, void (*here)(const struct pair
 	close(fd[child ? 1 : 0]);
 	(child ? here : there)(&p);
 	close(p.fd);
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("error: standard output");
+		return 1;
+	}
 	return child && (waitpid(child, &status, 0) != child || status);
 }
 

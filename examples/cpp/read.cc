@@ -76,6 +76,8 @@ void reader(int fd, const char *transport)
 	            ep.info().transport.c_str(), memory.as<char>());
 	if (std::strcmp(memory.as<char>(), text) != 0)
 		throw slime::error(-EBADMSG, "that is not what the owner wrote");
+	if (std::fflush(stdout) != 0)
+		throw slime::error(-errno, "cannot write to standard output");
 }
 
 } /* namespace */
