@@ -9,6 +9,7 @@ install(TARGETS dlslime dlslime-static EXPORT dlslimeTargets
 	LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
 	ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 if(TARGET dlslime-agent)
+	set_target_properties(dlslime-agent PROPERTIES EXPORT_NAME agent)
 	install(TARGETS dlslime-agent EXPORT dlslimeTargets
 		LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 endif()
@@ -30,8 +31,13 @@ install(FILES "${PROJECT_BINARY_DIR}/dlslimeConfig.cmake"
 set(pkgconfig_dir "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH prefix_from_pkgconfig "${pkgconfig_dir}" "${CMAKE_INSTALL_PREFIX}")
 string(REGEX REPLACE "/$" "" prefix_from_pkgconfig "${prefix_from_pkgconfig}")
-configure_file(cmake/dlslime.pc.in dlslime.pc @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/dlslime.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+foreach(library dlslime dlslime-agent)
+	if(TARGET ${library})
+		configure_file(cmake/${library}.pc.in ${library}.pc @ONLY)
+		install(FILES "${PROJECT_BINARY_DIR}/${library}.pc"
+			DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+	endif()
+endforeach()
 
 file(GLOB man_pages CONFIGURE_DEPENDS docs/man/*.1)
 if(man_pages)
