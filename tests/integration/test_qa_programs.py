@@ -26,12 +26,15 @@ def served(tmp_path):
         yield ticket
 
 
-def only_small_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+def only_small_files(limit=1024):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
-def test_a_file_past_the_limit_of_file_sizes_is_a_sentence(served, tmp_path):
-    done = cli.get(served, "-o", tmp_path / "copy", preexec_fn=only_small_files)
+def test_a_file_past_the_limit_of_file_sizes_is_a_sentence(tmp_path):
+    """The memory of 'get' is within the limit, its file is not."""
+    server, (ticket,) = cli.file_server(cli.make(tmp_path / "file", 20 * cli.MIB))
+    with server:
+        done = cli.get(ticket, "-o", tmp_path / "copy", preexec_fn=lambda: only_small_files(17 * cli.MIB))
     assert "File too large" in cli.failed(done)
 
 
