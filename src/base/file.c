@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 int sl_file_read(const char *path, char *buf, size_t cap)
@@ -18,4 +19,13 @@ int sl_file_read(const char *path, char *buf, size_t cap)
 		return -EIO;
 	buf[n] = '\0';
 	return 0;
+}
+
+int sl_file_resize(int fd, size_t len)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && len > limit.rlim_cur)
+		return -EFBIG;
+	return ftruncate(fd, (off_t)len) ? -errno : 0;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 
 enum { STATE_BITS = 4, STATE_MASK = (1 << STATE_BITS) - 1 };
 
@@ -72,10 +73,11 @@ int sl_ring_create(struct sl_ring *r, int *out_fd, struct slime_error *err)
 		return sl_fail(err, -errno, "cannot make the ring of a connection: %s",
 		               strerror(errno));
 	/* sealed: who maps it need not fear that it shrinks under his hands */
-	if (ftruncate(fd, sizeof(struct shared)) ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		rc = sl_fail(err, -errno, "cannot size the ring of a connection: %s",
-		             strerror(errno));
+	rc = sl_file_resize(fd, sizeof(struct shared));
+	if (!rc && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		rc = -errno;
+	if (rc) {
+		(void)sl_fail(err, rc, "cannot size the ring of a connection: %s", strerror(-rc));
 		goto err_close;
 	}
 	rc = map_ring(r, fd, 0, err);

@@ -38,6 +38,17 @@ def test_a_file_past_the_limit_of_file_sizes_is_a_sentence(tmp_path):
     assert "File too large" in cli.failed(done)
 
 
+def test_memory_past_the_limit_of_file_sizes_is_a_sentence_and_not_a_signal():
+    example = cli.BIN.with_name("examples") / "01_read"
+    if not example.exists():
+        pytest.skip("this build has no examples")
+    done = subprocess.run(
+        [example], capture_output=True, timeout=cli.DEADLINE_S, preexec_fn=only_small_files, **cli.TEXT
+    )
+    assert done.returncode == 1, done
+    assert "cannot allocate 1048576 bytes of shared memory: file too large" in done.stderr, done.stderr
+
+
 @needs_nanoctrl
 def test_a_database_past_the_limit_of_file_sizes_is_a_sentence(tmp_path):
     done = nanoctrl("--port", "0", "--db", tmp_path / "state.db", preexec_fn=only_small_files)

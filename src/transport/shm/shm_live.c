@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "transport/shm/shm_impl.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -21,12 +22,14 @@
 int sl_shm_live_open(struct sl_dom *dom, struct slime_error *err)
 {
 	void *map;
+	int rc;
 
 	dom->live_fd = memfd_create("dlslime-regions", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (dom->live_fd < 0)
 		return sl_fail(err, -errno, "cannot make a memfd: %s", strerror(errno));
-	if (ftruncate(dom->live_fd, SHM_LIVE_LEN))
-		return sl_fail(err, -errno, "cannot size a memfd: %s", strerror(errno));
+	rc = sl_file_resize(dom->live_fd, SHM_LIVE_LEN);
+	if (rc)
+		return sl_fail(err, rc, "cannot size a memfd: %s", strerror(-rc));
 	map = mmap(NULL, SHM_LIVE_LEN, PROT_READ | PROT_WRITE, MAP_SHARED, dom->live_fd, 0);
 	if (map == MAP_FAILED)
 		return sl_fail(err, -errno, "cannot map a memfd: %s", strerror(errno));

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -107,11 +108,11 @@ static int make_memfd(size_t len, unsigned flags, size_t *out_mapped)
 		goto err_close;
 	}
 	*out_mapped = (len + page - 1) / page * page;
-	if (ftruncate(fd, (off_t)*out_mapped) ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+	rc = sl_file_resize(fd, *out_mapped);
+	if (!rc && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		rc = -errno;
+	if (rc)
 		goto err_close;
-	}
 	return fd;
 
 err_close:

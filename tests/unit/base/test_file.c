@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -61,12 +63,30 @@ static void what_cannot_be_read_is_an_error_and_leaves_the_buffer(void **state)
 	assert_string_equal(buf, "abc");
 }
 
+static void past_the_limit_of_file_sizes_is_an_error_and_no_signal(void **state)
+{
+	struct rlimit old, low;
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low = (struct rlimit){.rlim_cur = 4096, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	assert_int_equal(sl_file_resize(fd, 4097), -EFBIG);
+	assert_int_equal(sl_file_resize(fd, 4096), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 4096);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(close(fd), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_file_is_read_as_a_string),
 	    cmocka_unit_test(a_longer_file_is_cut_and_ended),
 	    cmocka_unit_test(what_cannot_be_read_is_an_error_and_leaves_the_buffer),
+	    cmocka_unit_test(past_the_limit_of_file_sizes_is_an_error_and_no_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
