@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What a wheel has besides the package: the programs, with their libraries inside, and the C library.
-# docs/decisions/0011 says why so.
+# docs/decisions/0008 says why so.
 
 # python_program(NAME SOURCES...): the command NAME of the wheel.
 function(python_program name)
