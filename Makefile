@@ -10,7 +10,7 @@ export WERROR ?= ON
 ctest = ctest --progress --output-on-failure --no-tests=error --no-label-summary -j$(JOBS)
 
 .PHONY: all demo test check full bench bench-rdma format install clean help
-.PHONY: setup-build setup-bench setup-bench-rdma setup-test setup-full release debug asan tsan clang fuzz
+.PHONY: setup-build setup-demo setup-bench setup-bench-rdma setup-test setup-full release debug asan tsan clang fuzz
 
 all: release
 
@@ -19,7 +19,8 @@ release debug asan tsan clang fuzz:
 	@tools/build $@
 
 # These two do all their set-up, packages included: they are what a fresh machine can run.
-demo: setup-build
+demo: setup-demo
+	@tools/venv || echo 'going on without Python'
 	@tools/build release
 	@tools/demo "$(FILE)"
 
@@ -60,7 +61,7 @@ install: release
 clean:
 	rm -rf build
 
-setup-build setup-bench setup-bench-rdma setup-test setup-full:
+setup-build setup-demo setup-bench setup-bench-rdma setup-test setup-full:
 	@tools/setup $(@:setup-%=%)
 
 help:
