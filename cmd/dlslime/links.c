@@ -101,7 +101,7 @@ int verb_links(int argc, char **argv)
 	if (rc)
 		return rc < 0 ? EXIT_GOOD : rc;
 	if (argc != first)
-		return say_usage("links", "there is nothing to be named");
+		return say_usage("links", "it takes no names");
 	rc = by_name_open(&b);
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGTERM, &sa, NULL);

@@ -78,8 +78,8 @@ static int run_list(int argc, char **argv, bool of_peer)
 	if (rc)
 		return rc < 0 ? EXIT_GOOD : rc;
 	if (argc - first != of_peer)
-		return say_usage(argv[0], of_peer ? "one peer is to be named"
-		                                  : "there is nothing to be named");
+		return say_usage(argv[0],
+		                 of_peer ? "one peer is to be named" : "it takes no names");
 	rc = by_name_open(&b);
 	if (!rc)
 		rc = list_peers(&b, of_peer ? argv[first] : NULL, &names);

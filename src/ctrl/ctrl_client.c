@@ -51,6 +51,7 @@ struct sl_ctrl_client {
 	uint16_t port;
 	char *authorization; /* NULL: none */
 	const char *who;
+	const char *unreached; /* what is said of WHO when nobody takes the call */
 	bool listed, ending;
 	LIST_ENTRY(sl_ctrl_client) entry;
 	unsigned nconns;
@@ -155,7 +156,7 @@ static void no_answer(struct sl_ctrl_call *call, bool was_used)
 	enum evhttp_request_error error = call->failed ? call->error : EVREQ_HTTP_EOF;
 
 	if (!was_used && !call->failed) {
-		fail(call, -ECONNREFUSED, "cannot be reached");
+		fail(call, -ECONNREFUSED, call->client->unreached);
 	} else if (error == EVREQ_HTTP_TIMEOUT) {
 		fail(call, -ETIMEDOUT, "did not answer in time");
 	} else if (error == EVREQ_HTTP_DATA_TOO_LONG) {
@@ -169,7 +170,7 @@ static void no_answer(struct sl_ctrl_call *call, bool was_used)
 		pump_later(call->client);
 	} else {
 		fail(call, was_used ? -ECONNRESET : -ECONNREFUSED,
-		     was_used ? "hung up" : "cannot be reached");
+		     was_used ? "hung up" : call->client->unreached);
 	}
 }
 
@@ -424,6 +425,9 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 		return sl_fail(err, -ENOMEM, "no memory for a client");
 	client->loop = opts->loop;
 	client->who = opts->who ? opts->who : "the control plane";
+	client->unreached =
+	    opts->who ? "cannot be reached"
+		      : "cannot be reached: is nanoctrl running there ('nanoctrl start')?";
 	if (opts->of) {
 		LIST_INSERT_HEAD(opts->of, client, entry);
 		client->listed = true;

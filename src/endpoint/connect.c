@@ -300,7 +300,7 @@ static bool step_once(slime_ep *ep)
 	return changed;
 }
 
-int sl_ep_usable(slime_ep *ep)
+int sl_ep_usable(slime_ep *ep, struct slime_error *err)
 {
 	int state = atomic_load_explicit(&ep->state, memory_order_acquire);
 
@@ -310,9 +310,9 @@ int sl_ep_usable(slime_ep *ep)
 	case SL_EP_CONNECTED:
 		return 0;
 	case SL_EP_CLOSED:
-		return -ECANCELED;
+		return sl_fail(err, -ECANCELED, "the endpoint is closed");
 	default:
-		return -ENOTCONN;
+		return sl_fail(err, -ENOTCONN, "the endpoint is not connected");
 	}
 }
 

@@ -257,7 +257,7 @@ int slime_ep_get_info(slime_ep *ep, struct slime_ep_info *out)
 
 	if (!ep || !out || out->size != sizeof(*out))
 		return -EINVAL;
-	rc = sl_ep_usable(ep);
+	rc = sl_ep_usable(ep, NULL);
 	if (rc && !ep->tr)
 		return -ENOTCONN;
 	out->lanes = ep->nlanes;

@@ -344,8 +344,8 @@ void sl_connect_forget(slime_ep *ep);
 void sl_connect_tell(slime_ep *ep);
 /* Note in ep->because that TRANSPORT will not do. */
 void sl_ep_refuse(slime_ep *ep, const char *transport, const char *why);
-/* Connected, by now at least? 0, -ENOTCONN, -ECANCELED, ... */
-int sl_ep_usable(slime_ep *ep);
+/* Connected, by now at least? 0, -ENOTCONN, -ECANCELED. ERR may be NULL. */
+int sl_ep_usable(slime_ep *ep, struct slime_error *err);
 
 /* plan.c: segments to iovs with references held; a negative errno has taken nothing. */
 struct sl_plan {

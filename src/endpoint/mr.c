@@ -222,9 +222,9 @@ int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime_rmr **out
 	if (!ep || !desc || !out)
 		return sl_fail(err, -EINVAL,
 		               "no endpoint, description or place for the region was given");
-	rc = sl_ep_usable(ep);
+	rc = sl_ep_usable(ep, err);
 	if (rc)
-		return sl_fail(err, rc, "the endpoint is not connected");
+		return rc;
 	n = sl_desc_read(desc, SL_DESC_MR, &head, sections, err);
 	if (n < 0)
 		return n;

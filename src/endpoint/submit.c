@@ -21,7 +21,7 @@ static int check_how(slime_ep *ep, enum sl_opcode code, const struct slime_submi
 static int reserve(slime_ep *ep, slime_cq *cq)
 {
 	uint64_t old;
-	int rc = sl_ep_usable(ep);
+	int rc = sl_ep_usable(ep, NULL);
 
 	if (rc)
 		return rc;

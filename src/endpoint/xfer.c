@@ -29,15 +29,17 @@ int slime_xfer_prepare(slime_ep *ep, enum slime_dir dir, const struct slime_seg 
 	slime_xfer *xfer;
 	int rc;
 
-	if (!ep || !out || (n && !segs) || n > SL_SEGS_MAX ||
-	    (dir != SLIME_DIR_READ && dir != SLIME_DIR_WRITE))
+	if (!ep || !out || (n && !segs))
+		return sl_fail(err, -EINVAL,
+		               "no endpoint, segments or place for the transfer were given");
+	if (n > SL_SEGS_MAX || (dir != SLIME_DIR_READ && dir != SLIME_DIR_WRITE))
 		return sl_fail(
 		    err, -EINVAL,
 		    "%zu segments, direction %d: up to %d segments and a direction are needed", n,
 		    (int)dir, SL_SEGS_MAX);
-	rc = sl_ep_usable(ep);
+	rc = sl_ep_usable(ep, err);
 	if (rc)
-		return sl_fail(err, rc, "the endpoint is not connected");
+		return rc;
 	xfer = calloc(1, sizeof(*xfer) + n * (sizeof(*plan.iov) + sizeof(*plan.holds)));
 	if (!xfer)
 		return sl_fail(err, -ENOMEM, "no memory for %zu segments", n);
