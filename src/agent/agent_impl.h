@@ -80,6 +80,7 @@ struct sl_published {
 /* A region of the peer's, as this session knows it. */
 struct sl_known {
 	char *name;
+	char *desc; /* as its owner describes it; NULL: not kept */
 	slime_rmr *rmr;
 	bool stale;      /* the name means something else by now: the next transfer asks anew */
 	bool handed_out; /* slime_link_region() gave it away: freed with the session */
@@ -293,6 +294,9 @@ void sl_link_peer_gone(slime_agent *agent, const char *peer);
 /* PEER is somebody whom a ticket introduced, whatever was known of the name before. */
 void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
                         uint64_t incarnation);
+/* It is described by DESC, in LIFE; what is so already stays. */
+void sl_link_region_told(slime_agent *agent, const char *peer, const char *name, const char *life,
+                         const char *desc);
 /* Is there a link to PEER that is up, and not just because nobody looked? */
 bool sl_link_is_alive(slime_agent *agent, const char *peer);
 /* The endpoint of session SERIAL has connected, or will not. */
@@ -329,6 +333,8 @@ void sl_session_unref(slime_agent *agent, struct sl_session *s);
 void sl_session_free(struct sl_session *s);
 struct sl_known *sl_session_find_locked(struct sl_session *s, const char *name);
 void sl_session_forget_locked(struct sl_session *s, const char *name);
+void sl_session_told_locked(struct sl_session *s, const char *name, const char *life,
+                            const char *desc);
 /* Ask for region NAME of SESSION's peer; blocks. */
 int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
                        struct slime_error *err);

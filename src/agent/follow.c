@@ -29,6 +29,20 @@ static void on_agent_event(slime_agent *agent, const char *id, const char *chang
 	}
 }
 
+/* A put is no change by itself: an agent that registers anew publishes anew what it has. */
+static void on_region_event(slime_agent *agent, const char *peer, const char *name,
+                            const char *change, json_t *event)
+{
+	json_t *value = json_object_get(event, "value");
+	const char *life = json_string_value(json_object_get(value, "life"));
+	const char *desc = json_string_value(json_object_get(value, "desc"));
+
+	if (strcmp(change, "put") == 0 && life && desc)
+		sl_link_region_told(agent, peer, name, life, desc);
+	else
+		sl_link_region_changed(agent, peer, name);
+}
+
 static void on_event(slime_agent *agent, json_t *event)
 {
 	const char *class = json_string_value(json_object_get(event, "class"));
@@ -42,7 +56,7 @@ static void on_event(slime_agent *agent, json_t *event)
 	if (strcmp(class, "agent") == 0)
 		on_agent_event(agent, id, change, event);
 	else if (strcmp(class, "region") == 0 && type)
-		sl_link_region_changed(agent, type, id);
+		on_region_event(agent, type, id, change, event);
 }
 
 /* Events were missed: what we know of regions is in doubt. Lost peers are found by their links. */

@@ -745,6 +745,20 @@ void sl_link_region_changed(slime_agent *agent, const char *peer, const char *na
 	sl_lock_drop(&agent->lock);
 }
 
+void sl_link_region_told(slime_agent *agent, const char *peer, const char *name, const char *life,
+                         const char *desc)
+{
+	slime_link *link;
+
+	sl_lock_take(&agent->lock);
+	TAILQ_FOREACH(link, &agent->links, entry)
+	{
+		if (link->session && strcmp(link->peer, peer) == 0)
+			sl_session_told_locked(link->session, name, life, desc);
+	}
+	sl_lock_drop(&agent->lock);
+}
+
 /* An empty transfer goes nowhere but to the endpoint, which knows whether its peer is there. */
 static bool is_gone(struct sl_session *s)
 {

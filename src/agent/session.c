@@ -45,6 +45,7 @@ static void known_free(struct sl_known *k)
 	LIST_REMOVE(k, entry);
 	slime_rmr_release(k->rmr);
 	free(k->name);
+	free(k->desc);
 	free(k);
 }
 
@@ -105,12 +106,23 @@ void sl_session_forget_locked(struct sl_session *s, const char *name)
 	}
 }
 
+/* The owner describes NAME by DESC, in LIFE: news, or what we know. */
+void sl_session_told_locked(struct sl_session *s, const char *name, const char *life,
+                            const char *desc)
+{
+	struct sl_known *k = sl_session_find_locked(s, name);
+
+	if (k)
+		k->stale = strcmp(s->life, life) || !k->desc || strcmp(k->desc, desc);
+}
+
 LIST_HEAD(knowns, sl_known);
 
 /* A question for a region's record, and what came of it. */
 struct resolve {
 	const char *peer, *name;
 	struct slime_desc desc;
+	char *text;             /* DESC as it came; NULL: no memory, so it is not kept */
 	char life[SL_LIFE_LEN]; /* of the peer that published it; "": not told */
 	slime_agent *agent;
 };
@@ -136,6 +148,8 @@ static void on_region(void *arg, const struct sl_ctrl_reply *reply)
 	if (!rc)
 		rc = sl_desc_of_text(json_string_value(desc), json_string_length(desc), &r->desc,
 		                     &err);
+	if (!rc)
+		r->text = strdup(json_string_value(desc));
 	sl_job_done(r->agent, job, rc, &err);
 }
 
@@ -178,17 +192,17 @@ static void take_unused_locked(const slime_link *link, struct sl_session *s, str
 	}
 }
 
-/* Put RMR under NAME, unless another thread was faster. */
-static int keep(slime_link *link, struct sl_session *s, const char *name, slime_rmr *rmr)
+/* Put RMR under R's name with R's text, unless another thread was faster. */
+static int keep(slime_link *link, struct sl_session *s, struct resolve *r, slime_rmr *rmr)
 {
 	struct sl_known *fresh = calloc(1, sizeof(*fresh)), *k;
 	struct knowns unused = LIST_HEAD_INITIALIZER(unused);
 	int rc = 0;
 
 	if (fresh)
-		fresh->name = strdup(name);
+		fresh->name = strdup(r->name);
 	sl_lock_take(&link->agent->lock);
-	k = sl_session_find_locked(s, name);
+	k = sl_session_find_locked(s, r->name);
 	if (k && k->stale) {
 		LIST_REMOVE(k, entry);
 		LIST_INSERT_HEAD(&s->retired, k, entry);
@@ -196,8 +210,10 @@ static int keep(slime_link *link, struct sl_session *s, const char *name, slime_
 	}
 	if (!k && fresh && fresh->name) {
 		fresh->rmr = rmr;
-		LIST_INSERT_HEAD(&s->known[sl_bucket_of(name)], fresh, entry);
+		fresh->desc = r->text;
+		LIST_INSERT_HEAD(&s->known[sl_bucket_of(r->name)], fresh, entry);
 		fresh = NULL;
+		r->text = NULL;
 		rmr = NULL;
 	} else if (!k) {
 		rc = -ENOMEM;
@@ -224,12 +240,12 @@ int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
 	if (!rc)
 		rc = sl_agent_run(link->agent, &job, err);
 	if (!rc && r.life[0] && strcmp(r.life, s->life))
-		return sl_fail(err, -ECONNRESET, "'%.100s' has come back as another process",
-		               link->peer);
+		rc = sl_fail(err, -ECONNRESET, "'%.100s' has come back as another process",
+		             link->peer);
 	if (!rc)
 		rc = slime_ep_import(s->ep, &r.desc, &rmr, err);
-	if (rc)
-		return rc;
-	rc = keep(link, s, name, rmr);
-	return rc ? sl_fail(err, rc, "no memory for a region") : 0;
+	if (!rc && keep(link, s, &r, rmr))
+		rc = sl_fail(err, -ENOMEM, "no memory for a region");
+	free(r.text);
+	return rc;
 }

@@ -79,6 +79,30 @@ def test_nanoctrl_killed_for_a_while_is_not_noticed_by_transfers(ctrl):
             assert a.ok("info", 0, "b").split()[3] == "0"
 
 
+def until_stale(tool, region):
+    """The news of B come in order: what it did before REGION was withdrawn is known as well."""
+    until = time.monotonic() + 20
+    while (status := tool.read(0, "b", region, 64)[0]) != "ESTALE":
+        assert status == "0" and time.monotonic() < until
+
+
+def withdraw_mark_and_cut_off(reader, owner, ctrl):
+    owner.ok("withdraw", 0, "mark")
+    until_stale(reader, "mark")
+    ctrl.kill()
+    reader.expect(0, "b", "kv", seed=1)
+
+
+def test_a_region_published_again_as_it_was_is_not_asked_for_again(ctrl):
+    with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
+        a.agent(0, "a")
+        b.ok("publish", 0, "mark")
+        a.expect(0, "b", "mark", seed=1)
+        a.expect(0, "b", "kv", seed=1)
+        b.ok("publish", 0, "kv")  # as an agent does that nanoctrl forgot
+        withdraw_mark_and_cut_off(a, b, ctrl)
+
+
 def test_a_frozen_peer_is_met_again_when_it_thaws(ctrl):
     with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
         a.agent(0, "a")
