@@ -158,16 +158,19 @@ static int make_memory(struct one *a, size_t len, uint64_t seed)
 static int make_link(struct one *a, const char *peer, const char *transport)
 {
 	struct slime_ep_opts opts = {.size = sizeof(opts), .transport = given(transport)};
-	unsigned i = a->nlinks;
+	unsigned i = 0;
 	int rc;
 
+	while (i < LINKS_MAX && a->link[i])
+		i++;
 	if (i == LINKS_MAX)
 		return -ENOSPC;
 	rc = slime_agent_connect(a->agent, peer, &opts, &a->link[i], &err);
 	if (rc)
 		return rc;
+	free(a->peer[i]);
 	a->peer[i] = strdup(peer);
-	a->nlinks++;
+	a->nlinks += i == a->nlinks;
 	return 0;
 }
 
