@@ -421,6 +421,7 @@ static void stop_job(slime_agent *agent, struct sl_job *job)
 	sl_link_stop_all(agent);
 	sl_mailbox_stop(agent);
 	sl_follow_stop(agent);
+	sl_doubt_stop(agent);
 	sl_door_close(agent);
 	sl_register_leave(agent, job);
 }

@@ -82,6 +82,7 @@ struct sl_known {
 	char *name;
 	char *desc; /* as its owner describes it; NULL: not kept */
 	slime_rmr *rmr;
+	bool doubted;    /* it may have changed unheard: doubt.c asks */
 	bool stale;      /* the name means something else by now: the next transfer asks anew */
 	bool handed_out; /* slime_link_region() gave it away: freed with the session */
 	LIST_ENTRY(sl_known) entry;
@@ -192,6 +193,7 @@ struct slime_agent {
 	uint64_t follow_after;
 	uint32_t follow_failures;
 	bool follow_changed;
+	struct sl_doubt *doubt; /* loop: doubt.c */
 	/* presence.c */
 	struct sl_presence *presence; /* lock to set, then its own */
 	/* loop: friend.c, listen.c */
@@ -283,6 +285,10 @@ struct sl_ctrl_call *sl_mailbox_post(slime_agent *agent, const char *peer,
 /* follow.c: changes of the peers that we have links to */
 void sl_follow_update(slime_agent *agent);
 void sl_follow_stop(slime_agent *agent);
+
+/* doubt.c: ask the control plane about every region that we know, in time. Loop. */
+void sl_doubt_all(slime_agent *agent);
+void sl_doubt_stop(slime_agent *agent);
 
 /* link.c */
 void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,

@@ -59,15 +59,6 @@ static void on_event(slime_agent *agent, json_t *event)
 		on_region_event(agent, type, id, change, event);
 }
 
-/* Events were missed: what we know of regions is in doubt. Lost peers are found by their links. */
-static void doubt_all(slime_agent *agent)
-{
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	sl_link_region_changed(agent, link->peer, NULL);
-}
-
 static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_agent *agent = arg;
@@ -78,7 +69,7 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 
 	agent->follow_call = NULL;
 	if (reply->status == -ESTALE && json_is_integer(revision)) {
-		doubt_all(agent);
+		sl_doubt_all(agent); /* lost peers are found by their links */
 	} else if (reply->status) {
 		sl_timer_in(agent->follow_timer, 1000 * sl_backoff_ms(agent->follow_failures++));
 		return;

@@ -90,6 +90,12 @@ struct sl_known *sl_session_find_locked(struct sl_session *s, const char *name)
 	return NULL;
 }
 
+static void forget(struct sl_known *k)
+{
+	k->stale = true;
+	k->doubted = false;
+}
+
 void sl_session_forget_locked(struct sl_session *s, const char *name)
 {
 	struct sl_known *k;
@@ -97,12 +103,12 @@ void sl_session_forget_locked(struct sl_session *s, const char *name)
 	if (name) {
 		k = sl_session_find_locked(s, name);
 		if (k)
-			k->stale = true;
+			forget(k);
 		return;
 	}
 	for (unsigned b = 0; b < SL_BUCKETS; b++) {
 		LIST_FOREACH(k, &s->known[b], entry)
-		k->stale = true;
+		forget(k);
 	}
 }
 
@@ -112,8 +118,10 @@ void sl_session_told_locked(struct sl_session *s, const char *name, const char *
 {
 	struct sl_known *k = sl_session_find_locked(s, name);
 
-	if (k)
-		k->stale = strcmp(s->life, life) || !k->desc || strcmp(k->desc, desc);
+	if (!k)
+		return;
+	k->stale = strcmp(s->life, life) || !k->desc || strcmp(k->desc, desc);
+	k->doubted = false;
 }
 
 LIST_HEAD(knowns, sl_known);

@@ -103,6 +103,31 @@ def test_a_region_published_again_as_it_was_is_not_asked_for_again(ctrl):
         withdraw_mark_and_cut_off(a, b, ctrl)
 
 
+def test_nanoctrl_that_goes_away_again_at_once_is_not_noticed_by_transfers(ctrl):
+    with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
+        a.agent(0, "a")
+        b.ok("publish", 0, "mark")
+        a.expect(0, "b", "mark", seed=1)
+        a.expect(0, "b", "kv", seed=1)
+        ctrl.kill()
+        with ctrl.again() as second:  # which has no events of its first life
+            withdraw_mark_and_cut_off(a, b, second)
+
+
+def test_what_was_withdrawn_while_nobody_heard_it_is_found_out(ctrl):
+    with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
+        a.agent(0, "a")
+        a.expect(0, "b", "kv", seed=1)
+        a.signal(signal.SIGSTOP)
+        ctrl.kill()
+        with ctrl.again() as second:
+            b.ok("withdraw", 0, "kv")
+            second.kill()
+            with second.again():  # the event is gone with the second life
+                a.signal(signal.SIGCONT)
+                until_stale(a, "kv")
+
+
 def test_a_frozen_peer_is_met_again_when_it_thaws(ctrl):
     with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
         a.agent(0, "a")
