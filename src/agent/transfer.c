@@ -148,6 +148,21 @@ static void check_result(slime_link *link, struct sl_session *s, int rc)
 	}
 }
 
+/* Ask what the peer's WHO is. STALE: it was there before. */
+static int resolve(slime_link *link, struct sl_session *s, const char *who, bool stale)
+{
+	struct slime_error err;
+	int rc = sl_session_resolve(link, s, who, &err);
+
+	if (rc == -ENOENT && stale)
+		return -ESTALE; /* it was withdrawn */
+	if (rc != -ETIMEDOUT)
+		return rc;
+	/* a transfer does not end with "not yet" */
+	sl_flight_note(&link->flight, "the region '%.30s' was asked for: %s", who, err.text);
+	return -ENOTCONN;
+}
+
 /* Once, on session S. 1: nothing was done, and the peer's names must be looked up. */
 static int try_once(slime_link *link, struct sl_session *s, submit_fn *submit,
                     const struct slime_named_seg *in, struct slime_seg *segs, size_t n,
@@ -165,11 +180,7 @@ static int try_once(slime_link *link, struct sl_session *s, submit_fn *submit,
 		if (rc <= 0)
 			break;
 		p->waited = true;
-		rc = sl_session_resolve(link, s, who, NULL);
-		if (rc == -ENOENT && stale)
-			rc = -ESTALE; /* it was there, and was withdrawn */
-		if (rc == -ETIMEDOUT)
-			rc = -ENOTCONN; /* a transfer does not end with "not yet" */
+		rc = resolve(link, s, who, stale);
 		if (rc)
 			break;
 		if (sl_clock_ns() > p->until_ns) {

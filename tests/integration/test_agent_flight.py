@@ -113,6 +113,16 @@ def test_a_loss_and_a_deadline_are_in_the_log_once(ctrl, tmp_path):
     assert "connecting -> up" in log.read_text()
 
 
+def test_a_lookup_that_nobody_answers_is_told_from_a_link_that_is_down(ctrl, two):
+    a, _ = two
+    ctrl.signal(signal.SIGSTOP)
+    assert a.read(0, "b", "other", 64)[0] == "ENOTCONN"
+    a.say("flight", 0)
+    flight = list(iter(a.line, "ok"))
+    assert [x for x in flight if "link to 'b' is up" in x]
+    assert [x for x in flight if "'other' was asked for" in x and "did not answer in time" in x]
+
+
 def test_transfers_are_counted(two):
     a, _ = two
     before = [int(x) for x in a.ok("counts", 0, "b").split()[1:]]
