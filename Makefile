@@ -4,6 +4,7 @@
 PREFIX       ?= /usr/local
 FILE         ?=
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 180
 export JOBS  ?= 2
 export WERROR ?= ON
 
@@ -40,6 +41,7 @@ check: debug
 full: setup-full test
 	@tools/build debug
 	@tools/memcheck
+	@tools/soak $(SOAK_SECONDS)
 	@tools/build clang
 	@tools/tidy
 	@tools/build fuzz
@@ -69,7 +71,8 @@ help:
 	@echo 'make demo         find a process by name and fetch a file from it, two ways [FILE=path]'
 	@echo 'make test         what CI runs: all tests, also under ASan, UBSan and TSan'
 	@echo 'make check        before each commit, about a minute: format, layers, unit and contract tests'
-	@echo 'make full         test, then valgrind, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
+	@echo 'make full         test, then valgrind, a mesh of agents under misfortunes [SOAK_SECONDS=180],'
+	@echo '                  clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
 	@echo 'make bench        our figures beside the peers'"'"'; docs/performance.md explains'
 	@echo 'make bench-rdma   our RDMA beside perftest, on emulated devices'
 	@echo 'make format       let clang-format have its way'

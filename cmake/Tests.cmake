@@ -287,7 +287,7 @@ if(wanted AND BUILD_RDMA)
 	foreach(source ${softroce_tests})
 		get_filename_component(test ${source} NAME)
 		string(REPLACE "test_" "" name ${test})
-		slime_add_test(softroce softroce.${name} 540
+		slime_add_test(softroce softroce.${name} 840
 			tests/softroce/boot ${test} "${PROJECT_BINARY_DIR}")
 	endforeach()
 endif()
