@@ -59,3 +59,10 @@ macro(agent_filter_tests list)
 		list(FILTER ${list} EXCLUDE REGEX "/unit/(agent|ctrl)/|/fuzz_agent_|/agent_|/test_agent_")
 	endif()
 endmacro()
+
+# Likewise the verbs of 'dlslime' that need names.
+macro(agent_filter_verbs list)
+	if(NOT TARGET dlslime-agent-objects)
+		list(FILTER ${list} EXCLUDE REGEX "/(announce|by_name|links|named_file|peers|ping)\\.c$")
+	endif()
+endmacro()

@@ -15,9 +15,7 @@ function(python_program name)
 endfunction()
 
 file(GLOB program_sources CONFIGURE_DEPENDS cmd/dlslime/*.c)
-if(NOT TARGET dlslime-agent-objects) # the verbs that need names
-	list(FILTER program_sources EXCLUDE REGEX "/(announce|by_name|links|named_file|peers|ping)\\.c$")
-endif()
+agent_filter_verbs(program_sources)
 python_program(dlslime ${program_sources})
 target_include_directories(dlslime-python-dlslime PRIVATE cmd/dlslime)
 target_link_libraries(dlslime-python-dlslime PRIVATE dlslime-static Threads::Threads m)
