@@ -53,6 +53,8 @@ static int read_token(struct by_name *b, const char *path)
 	}
 	free(b->token);
 	b->token = strdup(line);
+	if (!b->token)
+		say("no memory for the token of '%s'", path);
 	return b->token ? 0 : EXIT_FAILED;
 }
 
