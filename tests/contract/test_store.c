@@ -2,7 +2,7 @@
 /*
  * tests/contract/test_store.c - what every store of nanoctrl must do, through its table.
  *
- *	test_store --list             names of all cases
+ *	test_store --list [STORE]     names of all cases: the same for every store
  *	test_store STORE CASE         run one case; 77: skipped
  *	test_store STORE [PREFIX...]  run all (that begin so)
  *
@@ -112,14 +112,14 @@ int main(int argc, char **argv)
 	int rc;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc == 2 && !strcmp(argv[1], "--list")) {
+	if ((argc == 2 || argc == 3) && !strcmp(argv[1], "--list")) {
 		for (size_t f = 0; f < N_FILES; f++)
 			for (const struct contract_case *c = files[f]; c->name; c++)
 				puts(c->name);
 		return 0;
 	}
 	if (argc < 2) {
-		(void)fprintf(stderr, "usage: test_store --list | STORE [CASE]\n");
+		(void)fprintf(stderr, "usage: test_store --list [STORE] | STORE [CASE]\n");
 		return 2;
 	}
 	env.transport = argv[1];
