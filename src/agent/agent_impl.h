@@ -290,7 +290,7 @@ void sl_follow_stop(slime_agent *agent);
 void sl_doubt_all(slime_agent *agent);
 void sl_doubt_stop(slime_agent *agent);
 
-/* link.c */
+/* link_news.c */
 void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
                      struct sl_message *msg);
 /* The control plane says: PEER is there, in this life; or it is gone (LIFE NULL). */
@@ -303,27 +303,33 @@ void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
 /* It is described by DESC, in LIFE; what is so already stays. */
 void sl_link_region_told(slime_agent *agent, const char *peer, const char *name, const char *life,
                          const char *desc);
-/* Is there a link to PEER that is up, and not just because nobody looked? */
-bool sl_link_is_alive(slime_agent *agent, const char *peer);
-/* The endpoint of session SERIAL has connected, or will not. */
-void sl_link_settled(slime_agent *agent, uint64_t serial);
 /* The peer's region NAME (NULL: any of its regions) means something else by now. */
 void sl_link_region_changed(slime_agent *agent, const char *peer, const char *name);
+/* The endpoint of session SERIAL has connected, or will not. */
+void sl_link_settled(slime_agent *agent, uint64_t serial);
+/* Is there a link to PEER that is up, and not just because nobody looked? */
+bool sl_link_is_alive(slime_agent *agent, const char *peer);
 /* Look at what users have found out or asked for since the last time. */
 void sl_link_look(slime_agent *agent);
-void sl_link_stop_all(slime_agent *agent);
+
+/* link_list.c */
 /* The link of PEER and KEY; loop, or with the lock held. */
 slime_link *sl_link_find(slime_agent *agent, const char *peer, const char *key);
 /* A new one, listed, IDLE, without users; NULL: no memory. Loop. */
 slime_link *sl_link_new(slime_agent *agent, const char *peer, const char *key);
-void sl_link_ask(slime_link *link);
 /* No handle is left: close it for good. Loop. */
 void sl_link_shut(slime_link *link);
+void sl_link_stop_all(slime_agent *agent);
 /* Free it: unlisted, and no handle left. Any thread. */
 void sl_link_free(slime_link *link);
+
+/* link.c */
+void sl_link_ask(slime_link *link);
+const char *sl_link_state_name(enum slime_link_state state);
+
+/* link_api.c */
 /* LINK's session, counted, if it is up; else NULL. Any thread. */
 struct sl_session *sl_link_session(slime_link *link);
-const char *sl_link_state_name(enum slime_link_state state);
 
 /* flight_text.c: WHAT happened, and how it came to that, into the log; seldom. Any thread. */
 void sl_flight_log(slime_link *link, const char *what);

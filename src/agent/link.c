@@ -18,6 +18,8 @@
  * A peer that came back under its alias has another life. What was known of the
  * old one (endpoint, regions) is never used with the new one.
  */
+#include "agent/link.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,33 +33,12 @@ enum {
 	ANSWER_MS = 4000,   /* a call without an answer is made again after this */
 	CALLED_MS = 500,    /* who lost a link is called by the other within this, or calls */
 	CONNECT_MS = 30000, /* both descriptions are known, so this is long */
-	PROBE_MS = 1000,    /* links that are up are looked at so often */
 	LOOK_MS = 500,      /* a connecting endpoint is looked at even if it tells nothing */
-};
-
-enum event_of_link {
-	EV_ASK,      /* somebody wants it up */
-	EV_GO,       /* ... and it is time */
-	EV_POSTED,   /* the peer's mailbox took our call */
-	EV_NO_PEER,  /* it did not: no such peer, or no control plane */
-	EV_ANSWER,   /* the peer's endpoint is in peer_desc */
-	EV_REFUSED,  /* the peer says no */
-	EV_CALLED,   /* the peer calls: id, attempt, peer_desc are its */
-	EV_UP,       /* the endpoint is connected */
-	EV_FAILED,   /* ... cannot be */
-	EV_LOST,     /* ... is no more */
-	EV_NEW_LIFE, /* the peer is there, in a life we have not met */
-	EV_BYE,      /* the peer has closed the link */
-	EV_TIMER,
-	EV_CLOSE,
-	EV_N
 };
 
 enum { STATES = SLIME_LINK_CLOSED + 1 };
 
 typedef void action(slime_link *link);
-
-static void step(slime_link *link, enum event_of_link event);
 
 static const char *const state_names[STATES] = {"idle", "resolving",    "connecting", "up",
                                                 "lost", "reconnecting", "closed"};
@@ -67,7 +48,7 @@ const char *sl_link_state_name(enum slime_link_state state)
 	return (unsigned)state < STATES ? state_names[state] : "?";
 }
 
-static void say(slime_link *link, const char *text)
+void sl_link_say(slime_link *link, const char *text)
 {
 	sl_lock_take(&link->agent->lock);
 	(void)snprintf(link->said, sizeof(link->said), "%s", text);
@@ -105,8 +86,8 @@ static void on_posted(void *arg, const struct sl_ctrl_reply *reply)
 
 	link->post = NULL;
 	if (reply->status)
-		say(link, reply->err.text);
-	step(link, reply->status ? EV_NO_PEER : EV_POSTED);
+		sl_link_say(link, reply->err.text);
+	sl_link_step(link, reply->status ? SL_EV_NO_PEER : SL_EV_POSTED);
 }
 
 static void fill_message(slime_link *link, enum sl_message_type type, struct sl_message *msg)
@@ -134,7 +115,7 @@ static bool renew_session(slime_link *link)
 
 	if (sl_session_create(link, &s, &link->desc, &err)) {
 		set_session(link, NULL);
-		say(link, err.text);
+		sl_link_say(link, err.text);
 		return false;
 	}
 	set_session(link, s);
@@ -156,7 +137,7 @@ static void post_call(slime_link *link)
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_posted, link);
 	if (!link->post) {
 		(void)sl_not_asked(link->agent, link->peer, &err);
-		say(link, err.text);
+		sl_link_say(link, err.text);
 		retry_later(link);
 	}
 }
@@ -199,8 +180,6 @@ static void await_answer(slime_link *link)
 	link->calls++;
 }
 
-static void post_answer(slime_link *link);
-
 /* Begin to connect, or learn what came of it. */
 static void look(slime_link *link)
 {
@@ -208,15 +187,15 @@ static void look(slime_link *link)
 	int rc = slime_ep_connect(link->session->ep, &link->peer_desc, 0, &err);
 
 	if (!link->caller && link->unanswered)
-		post_answer(link);
+		sl_link_answer(link);
 	if (rc == 0) {
-		step(link, EV_UP);
+		sl_link_step(link, SL_EV_UP);
 	} else if (rc != -ETIMEDOUT) {
-		say(link, err.text);
-		step(link, EV_FAILED);
+		sl_link_say(link, err.text);
+		sl_link_step(link, SL_EV_FAILED);
 	} else if (sl_clock_ns() - link->since_ns > CONNECT_MS * SL_NS_PER_MS) {
-		say(link, "the peer knows of this link but does not connect");
-		step(link, EV_FAILED);
+		sl_link_say(link, "the peer knows of this link but does not connect");
+		sl_link_step(link, SL_EV_FAILED);
 	} else {
 		sl_timer_in(link->timer, LOOK_MS * 1000); /* the queue tells before that */
 	}
@@ -243,10 +222,10 @@ static void on_answered(void *arg, const struct sl_ctrl_reply *reply)
 	link->post = NULL;
 	link->unanswered = reply->status != 0; /* said again when the link is looked at */
 	if (reply->status)
-		say(link, reply->err.text);
+		sl_link_say(link, reply->err.text);
 }
 
-static void post_answer(slime_link *link)
+void sl_link_answer(slime_link *link)
 {
 	struct sl_message msg;
 
@@ -277,10 +256,10 @@ static void accept_call(slime_link *link)
 	link->caller = false;
 	if (!renew_session(link)) {
 		refuse(link);
-		step(link, EV_FAILED);
+		sl_link_step(link, SL_EV_FAILED);
 		return;
 	}
-	post_answer(link);
+	sl_link_answer(link);
 	start_connecting(link);
 }
 
@@ -298,7 +277,7 @@ static void came_up(slime_link *link)
 	(void)event_del(link->timer);
 	link->since_ns = sl_clock_ns();
 	if (slime_ep_get_info(link->session->ep, &info) == 0)
-		say(link, info.because);
+		sl_link_say(link, info.because);
 	wake_waiters(link);
 }
 
@@ -351,7 +330,7 @@ static void let_go(slime_link *link)
 	drop_post(link);
 	(void)event_del(link->timer);
 	if (!has_users(link))
-		step(link, EV_CLOSE);
+		sl_link_step(link, SL_EV_CLOSE);
 }
 
 static void shut(slime_link *link)
@@ -372,15 +351,15 @@ static void shut(slime_link *link)
 static void hurry(slime_link *link)
 {
 	if (!link->caller || link->failures < 2)
-		step(link, EV_GO);
+		sl_link_step(link, SL_EV_GO);
 }
 
 static void nobody_wants(slime_link *link)
 {
 	if (link->caller || has_users(link))
-		step(link, EV_GO);
+		sl_link_step(link, SL_EV_GO);
 	else
-		step(link, EV_CLOSE);
+		sl_link_step(link, SL_EV_CLOSE);
 }
 
 /* --- the table ----------------------------------------------------------------------------------
@@ -400,69 +379,69 @@ struct transition {
 #define CLOSED_       SLIME_LINK_CLOSED
 
 /* An event without an entry says nothing in that state. */
-static const struct transition table[STATES][EV_N] =
+static const struct transition table[STATES][SL_EV_N] =
     {
 	[SLIME_LINK_IDLE] =
 	    {
-		[EV_ASK] = {call, RESOLVING_},
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_ASK] = {call, RESOLVING_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 	[SLIME_LINK_RESOLVING] =
 	    {
-		[EV_POSTED] = {await_answer, RESOLVING_},
-		[EV_NO_PEER] = {retry_later, RESOLVING_},
-		[EV_ANSWER] = {begin, CONNECTING_},
-		[EV_REFUSED] = {try_again, RESOLVING_},
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_NEW_LIFE] = {call_again, RESOLVING_},
-		[EV_TIMER] = {call_again, RESOLVING_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_POSTED] = {await_answer, RESOLVING_},
+		[SL_EV_NO_PEER] = {retry_later, RESOLVING_},
+		[SL_EV_ANSWER] = {begin, CONNECTING_},
+		[SL_EV_REFUSED] = {try_again, RESOLVING_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_NEW_LIFE] = {call_again, RESOLVING_},
+		[SL_EV_TIMER] = {call_again, RESOLVING_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 	[SLIME_LINK_CONNECTING] =
 	    {
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_UP] = {came_up, UP_},
-		[EV_FAILED] = {try_again, RECONNECTING_},
-		[EV_REFUSED] = {try_again, RECONNECTING_},
-		[EV_NEW_LIFE] = {lose, LOST_},
-		[EV_BYE] = {let_go, IDLE_},
-		[EV_TIMER] = {look, CONNECTING_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_UP] = {came_up, UP_},
+		[SL_EV_FAILED] = {try_again, RECONNECTING_},
+		[SL_EV_REFUSED] = {try_again, RECONNECTING_},
+		[SL_EV_NEW_LIFE] = {lose, LOST_},
+		[SL_EV_BYE] = {let_go, IDLE_},
+		[SL_EV_TIMER] = {look, CONNECTING_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 	[SLIME_LINK_UP] =
 	    {
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_LOST] = {lose, LOST_},
-		[EV_NEW_LIFE] = {lose, LOST_},
-		[EV_BYE] = {let_go, IDLE_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_LOST] = {lose, LOST_},
+		[SL_EV_NEW_LIFE] = {lose, LOST_},
+		[SL_EV_BYE] = {let_go, IDLE_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 	[SLIME_LINK_LOST] =
 	    {
-		[EV_ASK] = {hurry, LOST_},
-		[EV_GO] = {call, RECONNECTING_},
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_NEW_LIFE] = {nobody_wants, LOST_},
-		[EV_BYE] = {let_go, IDLE_},
-		[EV_TIMER] = {nobody_wants, LOST_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_ASK] = {hurry, LOST_},
+		[SL_EV_GO] = {call, RECONNECTING_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_NEW_LIFE] = {nobody_wants, LOST_},
+		[SL_EV_BYE] = {let_go, IDLE_},
+		[SL_EV_TIMER] = {nobody_wants, LOST_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 	[SLIME_LINK_RECONNECTING] =
 	    {
-		[EV_POSTED] = {await_answer, RECONNECTING_},
-		[EV_NO_PEER] = {retry_later, RECONNECTING_},
-		[EV_ANSWER] = {begin, CONNECTING_},
-		[EV_REFUSED] = {try_again, RECONNECTING_},
-		[EV_CALLED] = {accept_call, CONNECTING_},
-		[EV_NEW_LIFE] = {call_again, RECONNECTING_},
-		[EV_BYE] = {let_go, IDLE_},
-		[EV_TIMER] = {call_again, RECONNECTING_},
-		[EV_CLOSE] = {shut, CLOSED_},
+		[SL_EV_POSTED] = {await_answer, RECONNECTING_},
+		[SL_EV_NO_PEER] = {retry_later, RECONNECTING_},
+		[SL_EV_ANSWER] = {begin, CONNECTING_},
+		[SL_EV_REFUSED] = {try_again, RECONNECTING_},
+		[SL_EV_CALLED] = {accept_call, CONNECTING_},
+		[SL_EV_NEW_LIFE] = {call_again, RECONNECTING_},
+		[SL_EV_BYE] = {let_go, IDLE_},
+		[SL_EV_TIMER] = {call_again, RECONNECTING_},
+		[SL_EV_CLOSE] = {shut, CLOSED_},
 	    },
 };
 
-static void step(slime_link *link, enum event_of_link event)
+void sl_link_step(slime_link *link, enum sl_link_event event)
 {
 	const struct transition *t = &table[link->state][event];
 
@@ -478,330 +457,7 @@ static void step(slime_link *link, enum event_of_link event)
 	t->act(link);
 }
 
-/* --- links come and go ---------------------------------------------------------------------------
- */
-
-static void unlist(slime_link *link)
-{
-	bool last;
-
-	if (link->timer)
-		event_free(link->timer);
-	link->timer = NULL;
-	sl_lock_take(&link->agent->lock);
-	TAILQ_REMOVE(&link->agent->links, link, entry);
-	link->listed = false;
-	link->users -= link->kept;
-	link->kept = false;
-	last = link->users == 0;
-	sl_lock_drop(&link->agent->lock);
-	if (last)
-		sl_link_free(link);
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	slime_link *link = arg;
-
-	(void)fd;
-	(void)what;
-	step(link, EV_TIMER);
-	if (link->state == SLIME_LINK_CLOSED)
-		unlist(link);
-}
-
-slime_link *sl_link_find(slime_agent *agent, const char *peer, const char *key)
-{
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (strcmp(link->peer, peer) == 0 && (!key || strcmp(link->key, key) == 0))
-			return link;
-	}
-	return NULL;
-}
-
-slime_link *sl_link_new(slime_agent *agent, const char *peer, const char *key)
-{
-	slime_link *link = calloc(1, sizeof(*link));
-
-	if (!link)
-		return NULL;
-	link->agent = agent;
-	(void)snprintf(link->peer, sizeof(link->peer), "%s", peer);
-	(void)snprintf(link->key, sizeof(link->key), "%s", key);
-	TAILQ_INIT(&link->old);
-	link->timer = event_new(agent->loop, -1, 0, on_timer, link);
-	if (!link->timer) {
-		free(link);
-		return NULL;
-	}
-	sl_flight_init(&link->flight);
-	sl_agent_ref(agent);
-	sl_lock_take(&agent->lock);
-	TAILQ_INSERT_TAIL(&agent->links, link, entry);
-	link->listed = true;
-	sl_lock_drop(&agent->lock);
-	sl_follow_update(agent);
-	return link;
-}
-
-void sl_link_free(slime_link *link)
-{
-	struct sl_session *s;
-
-	while ((s = TAILQ_FIRST(&link->old))) {
-		TAILQ_REMOVE(&link->old, s, entry);
-		if (atomic_fetch_sub(&s->refs, 1) == 1)
-			sl_session_free(s);
-	}
-	sl_flight_free(&link->flight);
-	sl_agent_unref(link->agent);
-	free(link);
-}
-
-void sl_link_shut(slime_link *link)
-{
-	step(link, EV_CLOSE);
-	unlist(link);
-}
-
 void sl_link_ask(slime_link *link)
 {
-	step(link, EV_ASK);
-}
-
-/* --- what comes from outside
- * ----------------------------------------------------------------------- */
-
-static void met(slime_link *link, const char *life, uint64_t incarnation)
-{
-	if (strcmp(link->peer_life, life)) {
-		memcpy(link->peer_life, life, sizeof(link->peer_life));
-		link->peer_seq = 0;
-		link->failures = 0; /* those were of another */
-	}
-	sl_lock_take(&link->agent->lock);
-	link->peer_incarnation = incarnation;
-	sl_lock_drop(&link->agent->lock);
-}
-
-static void on_call(slime_agent *agent, slime_link *link, const char *from, uint64_t incarnation,
-                    const struct sl_message *msg)
-{
-	bool ours = link && link->caller && link->state != SLIME_LINK_UP &&
-	            link->state != SLIME_LINK_LOST && link->state != SLIME_LINK_IDLE;
-
-	if (!link) {
-		link = sl_link_new(agent, from, msg->key);
-		if (!link)
-			return; /* the caller asks again */
-		memcpy(link->transport, msg->transport, sizeof(link->transport));
-		link->lanes = msg->lanes;
-		link->depth = msg->depth;
-	} else if (ours && strcmp(agent->alias, from) < 0) {
-		return; /* the peer listens to our call */
-	} else if (!link->caller && link->session && strcmp(link->id, msg->link) == 0 &&
-	           strcmp(link->peer_life, msg->life) == 0 && link->attempt == msg->attempt) {
-		post_answer(link); /* it did not get there */
-		return;
-	}
-	met(link, msg->life, incarnation);
-	link->peer_seq = msg->seq;
-	link->attempt = msg->attempt;
-	memcpy(link->id, msg->link, sizeof(link->id));
-	link->peer_desc = msg->desc;
-	step(link, EV_CALLED);
-}
-
-/* The link that MSG is about. Of an agent's link to itself there are two, one for each end. */
-static slime_link *link_of(slime_agent *agent, const char *from, const struct sl_message *msg)
-{
-	bool to_caller = msg->type == SL_MSG_ANSWER || msg->type == SL_MSG_REFUSE;
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (strcmp(link->peer, from) == 0 &&
-		    (msg->type == SL_MSG_CALL ? strcmp(link->key, msg->key) == 0
-		                              : strcmp(link->id, msg->link) == 0) &&
-		    (!to_caller || link->caller))
-			return link;
-	}
-	return NULL;
-}
-
-void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
-                     struct sl_message *msg)
-{
-	bool call_msg = msg->type == SL_MSG_CALL;
-	slime_link *link;
-
-	if (call_msg && strcmp(from, agent->alias) == 0) {
-		size_t len = strlen(msg->key);
-
-		if (len + 2 > sizeof(msg->key))
-			return;
-		memcpy(msg->key + len, "@", 2); /* the called end of a link to ourselves */
-	}
-	link = link_of(agent, from, msg);
-	if (link && (incarnation < link->peer_incarnation ||
-	             (strcmp(link->peer_life, msg->life) == 0 && msg->seq <= link->peer_seq)))
-		return; /* of a life that is over, or late */
-	if (call_msg) {
-		on_call(agent, link, from, incarnation, msg);
-		return;
-	}
-	if (!link || (msg->type != SL_MSG_BYE && (!link->caller || msg->attempt != link->attempt)))
-		return;
-	if (msg->type == SL_MSG_ANSWER && !link->session)
-		return; /* it has refused before, or took too long: our endpoint for it is gone */
-	met(link, msg->life, incarnation);
-	link->peer_seq = msg->seq;
-	if (msg->type == SL_MSG_REFUSE)
-		say(link, msg->reason);
-	if (msg->type == SL_MSG_ANSWER)
-		link->peer_desc = msg->desc;
-	step(link, msg->type == SL_MSG_ANSWER   ? EV_ANSWER
-	           : msg->type == SL_MSG_REFUSE ? EV_REFUSED
-	                                        : EV_BYE);
-	if (link->state == SLIME_LINK_CLOSED)
-		unlist(link);
-}
-
-void sl_link_settled(slime_agent *agent, uint64_t serial)
-{
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (link->session && link->session->serial == serial)
-			break;
-	}
-	if (link && link->state == SLIME_LINK_CONNECTING)
-		look(link);
-}
-
-void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, uint64_t incarnation)
-{
-	slime_link *link, *next;
-
-	for (link = TAILQ_FIRST(&agent->links); link; link = next) {
-		next = TAILQ_NEXT(link, entry);
-		if (strcmp(link->peer, peer) || incarnation < link->peer_incarnation)
-			continue;
-		if (strcmp(link->peer_life, life) == 0 && link->state != SLIME_LINK_LOST &&
-		    link->state != SLIME_LINK_RECONNECTING) {
-			met(link, life, incarnation); /* it has only registered anew */
-			continue;
-		}
-		if (link->state == SLIME_LINK_UP)
-			say(link, "the peer has come back as another process");
-		met(link, life, incarnation);
-		step(link, EV_NEW_LIFE);
-		if (link->state == SLIME_LINK_CLOSED)
-			unlist(link);
-	}
-}
-
-void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
-                        uint64_t incarnation)
-{
-	slime_link *link;
-
-	sl_lock_take(&agent->lock);
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (strcmp(link->peer, peer) == 0)
-			link->peer_incarnation = 0; /* the control plane counts otherwise */
-	}
-	sl_lock_drop(&agent->lock);
-	sl_link_peer_seen(agent, peer, life, incarnation);
-}
-
-/* The control plane has lost sight of it. The endpoint knows better whether it lives. */
-void sl_link_peer_gone(slime_agent *agent, const char *peer)
-{
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (strcmp(link->peer, peer) == 0)
-			sl_flight_note(&link->flight, "the control plane says that the peer left");
-	}
-}
-
-void sl_link_region_changed(slime_agent *agent, const char *peer, const char *name)
-{
-	slime_link *link;
-
-	sl_lock_take(&agent->lock);
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (link->session && strcmp(link->peer, peer) == 0)
-			sl_session_forget_locked(link->session, name);
-	}
-	sl_lock_drop(&agent->lock);
-}
-
-void sl_link_region_told(slime_agent *agent, const char *peer, const char *name, const char *life,
-                         const char *desc)
-{
-	slime_link *link;
-
-	sl_lock_take(&agent->lock);
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (link->session && strcmp(link->peer, peer) == 0)
-			sl_session_told_locked(link->session, name, life, desc);
-	}
-	sl_lock_drop(&agent->lock);
-}
-
-/* An empty transfer goes nowhere but to the endpoint, which knows whether its peer is there. */
-static bool is_gone(struct sl_session *s)
-{
-	int rc = slime_ep_read(s->ep, NULL, 0, NULL, NULL);
-
-	return rc == -ECONNRESET || rc == -ECANCELED || rc == -ENOTCONN;
-}
-
-bool sl_link_is_alive(slime_agent *agent, const char *peer)
-{
-	slime_link *link;
-
-	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (link->state == SLIME_LINK_UP && strcmp(link->peer, peer) == 0 &&
-		    !is_gone(link->session))
-			return true;
-	}
-	return false;
-}
-
-void sl_link_look(slime_agent *agent)
-{
-	int64_t now = sl_clock_ns();
-	bool probe = now - agent->looked_ns > PROBE_MS * SL_NS_PER_MS;
-	slime_link *link, *next;
-
-	if (probe)
-		agent->looked_ns = now;
-	for (link = TAILQ_FIRST(&agent->links); link; link = next) {
-		next = TAILQ_NEXT(link, entry);
-		if (link->state == SLIME_LINK_UP &&
-		    (atomic_load(&link->session->dead) || (probe && is_gone(link->session)))) {
-			say(link, "the peer went away");
-			step(link, EV_LOST);
-		}
-		if (atomic_exchange(&link->asked, false))
-			step(link, EV_ASK);
-	}
-}
-
-void sl_link_stop_all(slime_agent *agent)
-{
-	while (!TAILQ_EMPTY(&agent->links))
-		sl_link_shut(TAILQ_FIRST(&agent->links));
+	sl_link_step(link, SL_EV_ASK);
 }
