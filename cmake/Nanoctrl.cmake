@@ -31,7 +31,7 @@ endif()
 
 function(nanoctrl_flags target)
 	slime_flags(${target})
-	target_include_directories(${target} PRIVATE include cmd/nanoctrl)
+	target_include_directories(${target} PRIVATE include src cmd/nanoctrl)
 	target_include_directories(${target} SYSTEM PRIVATE "${HTTP_PARSER_INCLUDE_DIR}")
 	target_link_libraries(${target} PRIVATE PkgConfig::CTRL_libevent_core PkgConfig::CTRL_jansson
 		PkgConfig::CTRL_sqlite3 PkgConfig::CTRL_hiredis)
@@ -52,7 +52,9 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 	string(REGEX REPLACE "(..)" "0x\\1," bytes "${script_bytes}")
 	file(CONFIGURE OUTPUT "${redis_script}" @ONLY CONTENT
 		"#include \"redis_library.h\"\nconst char redis_script[] = {${bytes}0};\n")
-	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}")
+	# TLS is the agents' as well; what it needs below has no state.
+	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}"
+		src/ctrl/ctrl_tls.c src/ctrl/openssl_table.c src/base/error.c)
 	nanoctrl_flags(nanoctrl-parts)
 	# Its name in a Redis that other versions use, too.
 	string(SHA1 digest "${script_bytes}")

@@ -60,12 +60,12 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 	server_drain(service->server, on_drained, NULL);
 }
 
-static int load_tls(const struct options *options, struct tls **out, struct slime_error *err)
+static int load_tls(const struct options *options, struct sl_tls **out, struct slime_error *err)
 {
 	*out = NULL;
 	if (!options->tls_cert)
 		return 0;
-	return tls_create(options->tls_cert, options->tls_key, options->tls_client_ca, out, err);
+	return sl_tls_create(options->tls_cert, options->tls_key, options->tls_client_ca, out, err);
 }
 
 static int load_tokens(const struct options *options, struct slime_error *err)
@@ -86,7 +86,7 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg)
 {
 	struct service *service = arg;
 	struct slime_error err;
-	struct tls *tls;
+	struct sl_tls *tls;
 
 	(void)fd;
 	(void)what;
@@ -201,7 +201,7 @@ static int listen_everywhere(struct service *service, struct slime_error *err)
 static int start_server(struct service *service, struct slime_error *err)
 {
 	static const struct route *const tables[] = {routes_compat, routes_v1, routes_ops, NULL};
-	struct tls *tls = NULL;
+	struct sl_tls *tls = NULL;
 	int rc = router_init(tables);
 
 	if (rc < 0)

@@ -28,7 +28,7 @@ static ssize_t read_some(struct conn *conn, char *buf, size_t len)
 	ssize_t n;
 
 	if (conn->tls)
-		return tls_read(conn->tls, buf, len);
+		return sl_tls_read(conn->tls, buf, len);
 	n = recv(conn->fd, buf, len, 0);
 	return n < 0 ? -errno : n;
 }
@@ -38,7 +38,7 @@ static ssize_t write_some(struct conn *conn, const char *bytes, size_t len)
 	ssize_t n;
 
 	if (conn->tls)
-		return tls_write(conn->tls, bytes, len);
+		return sl_tls_write(conn->tls, bytes, len);
 	n = send(conn->fd, bytes, len, MSG_NOSIGNAL);
 	return n < 0 ? -errno : n;
 }
@@ -60,7 +60,7 @@ void conn_kill(struct conn *conn)
 	http_end(conn);
 	(void)event_del(&conn->readable);
 	(void)event_del(&conn->writable);
-	tls_close(conn->tls);
+	sl_tls_close(conn->tls);
 	conn->tls = NULL;
 	(void)close(conn->fd);
 	server_bury(conn->server);
@@ -96,7 +96,7 @@ static void linger(struct conn *conn)
 		return;
 	}
 	conn_enter(conn, CONN_LINGERING);
-	tls_close(conn->tls);
+	sl_tls_close(conn->tls);
 	conn->tls = NULL;
 	(void)shutdown(conn->fd, SHUT_WR);
 	resume_reading(conn);
@@ -224,14 +224,14 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		on_readable(fd, what, conn);
 }
 
-struct conn *conn_create(struct server *server, int fd, struct tls_conn *tls, const char *peer)
+struct conn *conn_create(struct server *server, int fd, struct sl_tls_conn *tls, const char *peer)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 
 	if (!conn || event_assign(&conn->readable, server->loop, fd, EV_READ | EV_PERSIST,
 	                          on_readable, conn) < 0) {
 		free(conn);
-		tls_close(tls);
+		sl_tls_close(tls);
 		(void)close(fd);
 		return NULL;
 	}

@@ -25,7 +25,7 @@
 
 struct evbuffer;
 struct server;
-struct tls_conn;
+struct sl_tls_conn;
 
 enum conn_phase {
 	CONN_IDLE,
@@ -44,13 +44,13 @@ struct conn {
 	int64_t since_ns; /* in this phase, or since the last byte went out */
 	int fd;
 	struct event readable, writable;
-	struct tls_conn *tls; /* NULL: none */
-	struct text ahead;    /* read, and not yet looked at: the next request */
-	struct evbuffer *out; /* what did not go out at once; NULL: never so far */
-	bool last;            /* no request after this one */
-	bool ended;           /* the peer sends no more */
-	bool broken;          /* could not be written to: closed as soon as nobody is at it */
-	bool feeding;         /* http_feed() is running */
+	struct sl_tls_conn *tls; /* NULL: none */
+	struct text ahead;       /* read, and not yet looked at: the next request */
+	struct evbuffer *out;    /* what did not go out at once; NULL: never so far */
+	bool last;               /* no request after this one */
+	bool ended;              /* the peer sends no more */
+	bool broken;             /* could not be written to: closed as soon as nobody is at it */
+	bool feeding;            /* http_feed() is running */
 	char peer[64];
 
 	/* http.c's */
@@ -63,7 +63,7 @@ struct conn {
 TAILQ_HEAD(conn_list, conn);
 
 /* Takes over FD, also when it fails: NULL, no memory. */
-struct conn *conn_create(struct server *server, int fd, struct tls_conn *tls, const char *peer);
+struct conn *conn_create(struct server *server, int fd, struct sl_tls_conn *tls, const char *peer);
 /* Close it now; who works on a call is told. The struct stays until conn_free(). */
 void conn_kill(struct conn *conn);
 void conn_free(struct conn *conn);

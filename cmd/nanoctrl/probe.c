@@ -13,7 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "openssl_table.h"
+#include "ctrl/openssl_table.h"
 
 static int fail(int error, char *why, size_t cap)
 {
@@ -131,23 +131,23 @@ static int shake_hands(int fd, char *why, size_t cap)
 	struct slime_error err;
 	SSL_CTX *ctx = NULL;
 	SSL *ssl = NULL;
-	int rc = openssl_load(&err);
+	int rc = sl_openssl_load(&err);
 
 	if (rc < 0) {
 		(void)snprintf(why, cap, "%s", err.text);
 		return rc;
 	}
-	ctx = openssl.SSL_CTX_new(openssl.TLS_client_method());
-	ssl = ctx ? openssl.SSL_new(ctx) : NULL;
+	ctx = sl_openssl.SSL_CTX_new(sl_openssl.TLS_client_method());
+	ssl = ctx ? sl_openssl.SSL_new(ctx) : NULL;
 	rc = -EPROTO;
-	if (ssl && openssl.SSL_set_fd(ssl, fd) == 1 && openssl.SSL_connect(ssl) == 1)
+	if (ssl && sl_openssl.SSL_set_fd(ssl, fd) == 1 && sl_openssl.SSL_connect(ssl) == 1)
 		rc = 0;
 	if (rc < 0)
 		(void)snprintf(why, cap, "no TLS handshake");
 	if (ssl)
-		openssl.SSL_free(ssl);
+		sl_openssl.SSL_free(ssl);
 	if (ctx)
-		openssl.SSL_CTX_free(ctx);
+		sl_openssl.SSL_CTX_free(ctx);
 	return rc;
 }
 

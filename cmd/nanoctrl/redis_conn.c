@@ -22,7 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "tls.h"
+#include "ctrl/ctrl_tls.h"
 
 enum { PATIENCE_S = 5, RETRY_MIN_MS = 50, RETRY_MAX_MS = 1000, READ_AT_ONCE = 65536 };
 
@@ -36,8 +36,8 @@ struct redis_conn {
 	struct redis_conn_opts opts;
 	enum { DOWN, GREETING, UP } state;
 	int fd;
-	struct tls *trust; /* with rediss://: made when first needed */
-	struct tls_conn *tls;
+	struct sl_tls *trust; /* with rediss://: made when first needed */
+	struct sl_tls_conn *tls;
 	struct event *readable, *writable, *retry, *patience;
 	struct evbuffer *out;
 	struct redis_words head; /* of the command that is being written */
@@ -57,7 +57,7 @@ static void forget_socket(struct redis_conn *c)
 	if (c->writable)
 		event_free(c->writable);
 	c->readable = c->writable = NULL;
-	tls_close(c->tls);
+	sl_tls_close(c->tls);
 	c->tls = NULL;
 	if (c->fd >= 0)
 		(void)close(c->fd);
@@ -228,7 +228,7 @@ static ssize_t write_some(struct redis_conn *c, int fd)
 	for (size_t i = 0; i < msg.msg_iovlen; i++)
 		iov[i] = (struct iovec){piece[i].iov_base, piece[i].iov_len};
 	if (c->tls)
-		sent = tls_write(c->tls, iov[0].iov_base, iov[0].iov_len);
+		sent = sl_tls_write(c->tls, iov[0].iov_base, iov[0].iov_len);
 	else if ((sent = sendmsg(fd, &msg, MSG_NOSIGNAL)) < 0)
 		sent = -errno;
 	if (sent > 0)
@@ -241,7 +241,7 @@ static void lose_for(struct redis_conn *c, ssize_t error)
 	char reason[160];
 
 	if (error == -EPROTO && c->tls)
-		lose(c, "no TLS: %s", tls_reason(reason, sizeof(reason)));
+		lose(c, "no TLS: %s", sl_tls_reason(reason, sizeof(reason)));
 	else
 		lose(c, "%s", strerror((int)-error));
 }
@@ -310,8 +310,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *c = arg;
 	char bytes[READ_AT_ONCE]; /* more than a record of TLS, so nothing stays behind in there */
-	ssize_t n =
-	    c->tls ? tls_read(c->tls, bytes, sizeof(bytes)) : read((int)fd, bytes, sizeof(bytes));
+	ssize_t n = c->tls ? sl_tls_read(c->tls, bytes, sizeof(bytes))
+	                   : read((int)fd, bytes, sizeof(bytes));
 
 	(void)what;
 	if (n < 0 && !c->tls)
@@ -395,13 +395,13 @@ static int open_tcp(const struct redis_url *url, const char **why)
 static int begin_tls(struct redis_conn *c)
 {
 	struct slime_error err;
-	int rc = c->trust ? 0 : tls_create_client(&c->trust, &err);
+	int rc = c->trust ? 0 : sl_tls_create_client(NULL, NULL, NULL, &c->trust, &err);
 
 	if (rc < 0) {
 		lose(c, "%s", err.text);
 		return rc;
 	}
-	c->tls = tls_connect(c->trust, c->fd, c->opts.url.host);
+	c->tls = sl_tls_connect(c->trust, c->fd, c->opts.url.host);
 	if (!c->tls) {
 		lose(c, "no memory for TLS");
 		return -ENOMEM;
@@ -469,7 +469,7 @@ void redis_conn_destroy(struct redis_conn *c)
 	if (c->out)
 		evbuffer_free(c->out);
 	redis_words_free(&c->head);
-	tls_destroy(c->trust);
+	sl_tls_destroy(c->trust);
 	free(c);
 }
 

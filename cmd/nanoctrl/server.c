@@ -84,7 +84,7 @@ static void on_reap(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int server_create(struct event_base *loop, const struct server_opts *opts, struct tls *tls,
+int server_create(struct event_base *loop, const struct server_opts *opts, struct sl_tls *tls,
                   struct server **out, struct slime_error *err)
 {
 	const struct timeval interval = {.tv_usec = SWEEP_MS * 1000};
@@ -108,9 +108,9 @@ int server_create(struct event_base *loop, const struct server_opts *opts, struc
 	return 0;
 }
 
-void server_set_tls(struct server *server, struct tls *tls)
+void server_set_tls(struct server *server, struct sl_tls *tls)
 {
-	tls_destroy(server->tls);
+	sl_tls_destroy(server->tls);
 	server->tls = tls;
 }
 
@@ -188,7 +188,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
                       int len, void *arg)
 {
 	struct server *server = arg;
-	struct tls_conn *tls = NULL;
+	struct sl_tls_conn *tls = NULL;
 	char peer[64];
 
 	(void)listener;
@@ -201,7 +201,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	describe_peer(address, peer, sizeof(peer));
 	if (address->sa_family != AF_UNIX) {
 		set_up_tcp(fd, server);
-		tls = server->tls ? tls_accept(server->tls, fd) : NULL;
+		tls = server->tls ? sl_tls_accept(server->tls, fd) : NULL;
 		if (server->tls && !tls) {
 			(void)close(fd);
 			return;
@@ -437,6 +437,6 @@ void server_destroy(struct server *server)
 	}
 	if (server->sweep)
 		event_free(server->sweep);
-	tls_destroy(server->tls);
+	sl_tls_destroy(server->tls);
 	free(server);
 }

@@ -8,7 +8,7 @@
 #define NANOCTRL_SERVER_H
 
 #include "conn.h"
-#include "tls.h"
+#include "ctrl/ctrl_tls.h"
 
 struct event_base;
 
@@ -24,7 +24,7 @@ enum { SERVER_MAX_LISTENERS = 8, SERVER_SCRATCH = 64 * 1024, SERVER_ADDRESS = 16
 struct server {
 	struct event_base *loop;
 	struct server_opts opts;
-	struct tls *tls; /* NULL: none */
+	struct sl_tls *tls; /* NULL: none */
 	struct {
 		struct evconnlistener *listener;
 		char path[108]; /* of a unix socket, to be removed; else "" */
@@ -44,7 +44,7 @@ struct server {
 };
 
 /* TLS is the server's afterwards; NULL: none. */
-int server_create(struct event_base *loop, const struct server_opts *opts, struct tls *tls,
+int server_create(struct event_base *loop, const struct server_opts *opts, struct sl_tls *tls,
                   struct server **out, struct slime_error *err);
 /*
  * WHERE: "host:port", "[v6]:port", "unix:/path"; port 0: any. -EINVAL: no such form or host;
@@ -54,7 +54,7 @@ int server_listen(struct server *server, const char *where, struct slime_error *
 /* Where it listens, as a client writes it: "http://127.0.0.1:3000", "unix:/run/x". */
 const char *server_address(const struct server *server, size_t i);
 /* For connections from now on; the old one goes. */
-void server_set_tls(struct server *server, struct tls *tls);
+void server_set_tls(struct server *server, struct sl_tls *tls);
 /*
  * Accept no more, let who waits answer, close what is idle. DRAINED is called when the last
  * connection is gone, maybe from within.

@@ -7,8 +7,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "ctrl/openssl_table.h"
 #include "log.h"
-#include "openssl_table.h"
 #include "sentence.h"
 
 enum { HASH = 32, MIN_LEN = 16 };
@@ -176,7 +176,7 @@ int tokens_load(const char *path, struct tokens **out, struct slime_error *err)
 	rc = parse_file(root, path, out, err);
 	json_decref(root);
 	if (rc == 0 && (*out)->hashed) {
-		rc = openssl_load(err);
+		rc = sl_openssl_load(err);
 		if (rc < 0) {
 			tokens_release(*out);
 			*out = NULL;
@@ -220,7 +220,7 @@ const struct token *tokens_find(const struct tokens *tokens, const char *authori
 	if (!*given)
 		return NULL;
 	if (tokens->hashed)
-		(void)openssl.SHA256((const unsigned char *)given, strlen(given), hash);
+		(void)sl_openssl.SHA256((const unsigned char *)given, strlen(given), hash);
 	for (size_t i = 0; i < tokens->n; i++) {
 		const struct token *token = &tokens->token[i];
 		bool same =
