@@ -3,9 +3,9 @@
  * tests/contract/test_transport.c - what every transport must do, through the
  * public interface.
  *
- *	test_transport --list [TRANSPORT]     names of all cases, or of those that tell something of it
- *	test_transport TRANSPORT CASE         run one case here; 77: skipped
- *	test_transport TRANSPORT [PREFIX...]  run all (that begin so), each in a process
+ *	test_transport --list [TRANSPORT]     names of all cases, or of those that tell something of
+ *it test_transport TRANSPORT CASE         run one case here; 77: skipped test_transport TRANSPORT
+ *[PREFIX...]  run all (that begin so), each in a process
  */
 #include <signal.h>
 #include <stdio.h>
@@ -157,7 +157,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 2) {
-		(void)fprintf(stderr, "usage: test_transport --list [TRANSPORT] | TRANSPORT [CASE]\n");
+		(void)fprintf(stderr,
+		              "usage: test_transport --list [TRANSPORT] | TRANSPORT [CASE]\n");
 		return 2;
 	}
 	env.transport = argv[1];
