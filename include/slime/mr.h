@@ -35,11 +35,23 @@ enum slime_access {
 	SLIME_ACCESS_REMOTE = SLIME_ACCESS_REMOTE_READ | SLIME_ACCESS_REMOTE_WRITE,
 };
 
+enum slime_mr_flags {
+	/*
+	 * Somebody else owns this memory and may unmap it, or cut the file behind it,
+	 * while it is registered. What this process itself copies of it goes through the
+	 * kernel, a system call for each piece, so that a hole ends the transfer with
+	 * -EFAULT, at the peer with -EREMOTEIO, and not the process with a signal. What
+	 * was moved until then stays moved. Host memory only.
+	 */
+	SLIME_MR_CHECKED = 1 << 0,
+};
+
 struct slime_mr_opts {
-	uint32_t size;
+	uint32_t size;   /* without FLAGS, as it once was, it is taken too */
 	uint32_t access; /* enum slime_access; 0: local use only */
 	int32_t kind;    /* enum slime_mem_kind; 0: find out */
 	int32_t device;  /* ordinal, read only when KIND is given and is not host */
+	uint32_t flags;  /* enum slime_mr_flags */
 };
 
 enum slime_mem_flags {
@@ -85,9 +97,10 @@ struct slime_desc {
 /*
  * Register LEN bytes at ADDR. The memory must stay valid until
  * slime_mr_deregister() has returned and every transfer of this side that uses
- * it has completed. OPTS may be NULL. -EINVAL: LEN is 0 or wraps, or an option is
- * wrong. -ENODEV: nobody knows the pointer, or memory of that kind. -ENOMEM: no
- * memory, or over the lock limit (see ulimit -l).
+ * it has completed (but see SLIME_MR_CHECKED). OPTS may be NULL. -EINVAL: LEN is 0
+ * or wraps, or an option is wrong. -ENODEV: nobody knows the pointer, or memory of
+ * that kind. -ENOMEM: no memory, or over the lock limit (see ulimit -l).
+ * -EOPNOTSUPP: SLIME_MR_CHECKED, and the kernel refuses such copies.
  */
 SLIME_API int slime_mr_register(slime_ctx *ctx, void *addr, size_t len,
                                 const struct slime_mr_opts *opts, slime_mr **out,

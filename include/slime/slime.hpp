@@ -454,10 +454,13 @@ class region : public detail::owner<slime_mr, detail::deregister>
 {
       public:
 	struct options : slime_mr_opts {
-		explicit options(std::uint32_t rights = local_only) noexcept : slime_mr_opts()
+		/* HOW: slime_mr_flags; SLIME_MR_CHECKED for memory that others may unmap */
+		explicit options(std::uint32_t rights = local_only, std::uint32_t how = 0) noexcept
+		    : slime_mr_opts()
 		{
 			size = sizeof(slime_mr_opts);
 			access = rights;
+			flags = how;
 		}
 	};
 	using owner::owner;

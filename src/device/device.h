@@ -21,6 +21,7 @@ struct sl_mem {
 	size_t len;
 	enum slime_mem_kind kind;
 	int device;
+	bool checked; /* SLIME_MR_CHECKED: copied by base/foreign.h, never touched */
 };
 
 enum { SL_IPC_MAX = 128 };

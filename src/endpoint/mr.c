@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,14 +8,26 @@
 
 #include "base/env.h"
 #include "base/error.h"
+#include "base/foreign.h"
 #include "endpoint/internal.h"
 #include "transport/transports.h"
 
+/* Options that were compiled before FLAGS was there. */
+enum { SIZE_WITHOUT_FLAGS = offsetof(struct slime_mr_opts, flags) };
+
+static uint32_t flags_of(const struct slime_mr_opts *opts)
+{
+	return opts && opts->size != SIZE_WITHOUT_FLAGS ? opts->flags : 0;
+}
+
 static int check_opts(const struct slime_mr_opts *opts, struct slime_error *err)
 {
+	char buf[64];
+	int rc;
+
 	if (!opts)
 		return 0;
-	if (opts->size != sizeof(*opts))
+	if (opts->size != sizeof(*opts) && opts->size != SIZE_WITHOUT_FLAGS)
 		return sl_fail(err, -EINVAL,
 		               "size of the region options is %u, this library's is %zu",
 		               opts->size, sizeof(*opts));
@@ -24,7 +37,14 @@ static int check_opts(const struct slime_mr_opts *opts, struct slime_error *err)
 	if (opts->kind != SLIME_MEM_AUTO && opts->kind != SLIME_MEM_HOST)
 		return sl_fail(err, -ENODEV, "memory of kind %d is not known to this version",
 		               opts->kind);
-	return 0;
+	if (flags_of(opts) & ~(uint32_t)SLIME_MR_CHECKED)
+		return sl_fail(err, -EINVAL, "region flags 0x%x are not known",
+		               flags_of(opts) & ~(uint32_t)SLIME_MR_CHECKED);
+	rc = flags_of(opts) & SLIME_MR_CHECKED ? sl_foreign_check() : 0;
+	return rc ? sl_fail(err, -EOPNOTSUPP,
+	                    "the kernel refuses process_vm_readv, which checked memory needs: %s",
+	                    sl_error_name(rc, buf, sizeof(buf)))
+	          : 0;
 }
 
 int slime_mr_register(slime_ctx *ctx, void *addr, size_t len, const struct slime_mr_opts *opts,
@@ -49,6 +69,7 @@ int slime_mr_register(slime_ctx *ctx, void *addr, size_t len, const struct slime
 		free(mr);
 		return sl_fail(err, rc, "nobody knows the memory at %p", addr);
 	}
+	mr->mem.checked = flags_of(opts) & SLIME_MR_CHECKED;
 	mr->ctx = ctx;
 	mr->kind = ops->name;
 	mr->access = opts ? opts->access : 0;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/foreign.h"
 
 enum { STATE_BITS = 4, STATE_MASK = (1 << STATE_BITS) - 1 };
 
@@ -118,7 +119,7 @@ static void unwind_posts(struct sl_ring *r)
 		r->post_head--;
 }
 
-int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst)
+int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst, bool checked)
 {
 	struct sl_ring_post *p;
 	uint32_t place;
@@ -130,6 +131,7 @@ int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst)
 	p = &r->mine->post[place];
 	r->dst[place] = dst;
 	r->dst_len[place] = buf->len;
+	r->dst_checked[place] = checked;
 	r->revoked[place] = false;
 	atomic_store_explicit(&p->stop, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->bytes, 0, memory_order_relaxed);
@@ -154,6 +156,15 @@ int sl_ring_revoke(struct sl_ring *r, uint32_t place)
 	return 0;
 }
 
+/* False: SRC or DST is not there. */
+static bool copy(char *dst, const char *src, uint64_t len, bool checked)
+{
+	if (checked)
+		return sl_foreign_copy(dst, src, len) == SL_HOLE_NONE;
+	memcpy(dst, src, len);
+	return true;
+}
+
 /* Move the bytes that are there to the oldest receive. What follows them is the next one's. */
 static int drain_stream(struct sl_ring *r)
 {
@@ -167,7 +178,9 @@ static int drain_stream(struct sl_ring *r)
 		uint64_t at = r->stream_tail % SL_RING_STREAM;
 		uint64_t run = n < SL_RING_STREAM - at ? n : SL_RING_STREAM - at;
 
-		memcpy(r->dst[place] + r->got, r->theirs->stream + at, run);
+		if (!copy(r->dst[place] + r->got, r->theirs->stream + at, run,
+		          r->dst_checked[place]))
+			r->hole = true; /* told at the end */
 		r->got += run;
 		r->stream_tail += run;
 		n -= run;
@@ -188,9 +201,13 @@ static int end_oldest(struct sl_ring *r, bool streamed, struct sl_ring_got *out)
 	if (out->bytes > r->dst_len[place] || (streamed && out->bytes != r->got))
 		return -EPROTO;
 	if (out->status && out->status != -EMSGSIZE && out->status != -EREMOTEIO &&
+	    out->status != -EFAULT &&
 	    !(out->status == -ECANCELED && atomic_load_explicit(&p->stop, memory_order_relaxed)))
 		return -EPROTO;
+	if (r->hole && !out->status)
+		out->status = -EFAULT;
 	r->got = 0;
+	r->hole = false;
 	r->post_tail++;
 	return 1;
 }
@@ -199,6 +216,7 @@ static int end_oldest(struct sl_ring *r, bool streamed, struct sl_ring_got *out)
 static void reset_oldest(struct sl_ring *r)
 {
 	r->got = 0;
+	r->hole = false;
 	atomic_store_explicit(&post_at(r->mine, r->post_tail)->bytes, 0, memory_order_relaxed);
 	set_state(r->mine, r->post_tail, SL_RING_POSTED);
 }
@@ -267,7 +285,7 @@ bool sl_ring_stopped(const struct sl_ring *r)
 	return atomic_load_explicit(&post_at(r->theirs, r->next)->stop, memory_order_relaxed);
 }
 
-int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len)
+int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len, bool checked)
 {
 	uint64_t tail = atomic_load_explicit(&r->theirs->stream_tail, memory_order_acquire);
 	uint64_t room = SL_RING_STREAM - (r->stream_head - tail);
@@ -277,14 +295,15 @@ int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len)
 		return -EPROTO;
 	n = len < room ? len : room;
 	for (left = n; left;) {
-		uint64_t at = r->stream_head % SL_RING_STREAM;
+		uint64_t at = (r->stream_head + n - left) % SL_RING_STREAM;
 		uint64_t run = left < SL_RING_STREAM - at ? left : SL_RING_STREAM - at;
 
-		memcpy(r->mine->stream + at, src, run);
+		if (!copy(r->mine->stream + at, src, run, checked))
+			return -EFAULT;
 		src += run;
-		r->stream_head += run;
 		left -= run;
 	}
+	r->stream_head += n;
 	r->put += n;
 	atomic_store_explicit(&post_at(r->theirs, r->next)->bytes, r->put, memory_order_release);
 	if (!r->streaming)

@@ -105,8 +105,10 @@ struct sl_ring {
 	uint32_t post_head, post_tail; /* next to announce; oldest not finished */
 	char *dst[SL_RING_POSTS];
 	uint64_t dst_len[SL_RING_POSTS];
-	bool revoked[SL_RING_POSTS]; /* by us: nobody else may */
-	uint64_t got;                /* streamed bytes of the oldest */
+	bool dst_checked[SL_RING_POSTS]; /* as in sl_mem */
+	bool revoked[SL_RING_POSTS];     /* by us: nobody else may */
+	uint64_t got;                    /* streamed bytes of the oldest */
+	bool hole;                       /* there was no place for some of them */
 	uint32_t note_tail;
 	uint64_t stream_tail;
 
@@ -130,9 +132,9 @@ void sl_ring_close(struct sl_ring *r);
 
 /*
  * Receiver. post() announces BUF, whose bytes go to DST when they are streamed,
- * and returns its place, 0 .. SL_RING_POSTS - 1, or -EAGAIN.
+ * and returns its place, 0 .. SL_RING_POSTS - 1, or -EAGAIN. CHECKED: see sl_mem.
  */
-int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst);
+int sl_ring_post(struct sl_ring *r, const struct sl_ring_buf *buf, char *dst, bool checked);
 
 /*
  * 1: the receive at PLACE is the caller's again, nothing was or will be written
@@ -143,7 +145,11 @@ int sl_ring_revoke(struct sl_ring *r, uint32_t place);
 
 struct sl_ring_got {
 	uint32_t place;
-	int status; /* 0, -EMSGSIZE, -EREMOTEIO; -ECANCELED: the sender stopped as asked */
+	/*
+	 * 0, -EMSGSIZE; -EREMOTEIO: the sender's memory is not there, -EFAULT: ours;
+	 * -ECANCELED: the sender stopped as asked
+	 */
+	int status;
 	uint64_t bytes;
 };
 
@@ -159,8 +165,8 @@ int sl_ring_claim(struct sl_ring *r, struct sl_ring_buf *out);
 /* The receiver asks for the claimed one back: fill it with -ECANCELED soon. */
 bool sl_ring_stopped(const struct sl_ring *r);
 
-/* Put up to LEN bytes into the claimed receive by the stream. How many; -EPROTO. */
-int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len);
+/* Put up to LEN bytes into the claimed receive by the stream. How many; -EPROTO, -EFAULT. */
+int64_t sl_ring_stream(struct sl_ring *r, const char *src, uint64_t len, bool checked);
 
 /* The claimed receive is over, or is given back as if it had never been claimed. */
 void sl_ring_fill(struct sl_ring *r, int status, uint64_t bytes);

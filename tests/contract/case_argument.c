@@ -37,12 +37,25 @@ static void options_of_a_wrong_size_are_refused(void)
 	pair_destroy(p);
 }
 
+/* A program that was compiled before regions had flags. */
+static void region_options_without_flags_are_taken(void)
+{
+	struct pair *p = pair_create(NULL);
+	struct slime_mr_opts opts = {.size = 16, .flags = UINT32_MAX}; /* flags: not there */
+	slime_mr *mr = NULL;
+
+	CHECK_OK(slime_mr_register(p->a.ctx, p->a.mem, 8, &opts, &mr, &test_err));
+	slime_mr_deregister(mr);
+	pair_destroy(p);
+}
+
 static void undefined_flags_are_refused(void)
 {
 	struct pair *p = pair_create(NULL);
 	struct slime_ctx_opts ctx_opts = {.size = sizeof(ctx_opts), .flags = 1u << 31};
 	struct slime_ep_opts ep_opts = {.size = sizeof(ep_opts), .flags = 1};
 	struct slime_mr_opts mr_opts = {.size = sizeof(mr_opts), .access = 1u << 7};
+	struct slime_mr_opts mr_flags = {.size = sizeof(mr_flags), .flags = 1u << 1};
 	struct slime_mem_opts mem_opts = {.size = sizeof(mem_opts), .flags = 1u << 9, .numa = -1};
 	struct slime_submit how = {.size = sizeof(how), .flags = 1u << 5};
 	struct slime_seg seg = seg_of(&p->a, 0, 0, 8);
@@ -55,6 +68,7 @@ static void undefined_flags_are_refused(void)
 	CHECK_RC(slime_ctx_create(&ctx_opts, &ctx, &test_err), -EINVAL);
 	CHECK_RC(slime_ep_create(p->a.ctx, &ep_opts, &ep, &test_err), -EINVAL);
 	CHECK_RC(slime_mr_register(p->a.ctx, p->a.mem, 8, &mr_opts, &mr, &test_err), -EINVAL);
+	CHECK_RC(slime_mr_register(p->a.ctx, p->a.mem, 8, &mr_flags, &mr, &test_err), -EINVAL);
 	CHECK_RC(slime_mem_alloc(p->a.ctx, 8, &mem_opts, &mem, &test_err), -EINVAL);
 	CHECK_RC(slime_ep_write(p->a.ep, &seg, 1, &how, &op), -EINVAL);
 	CHECK_RC(slime_ep_recv_imm(p->a.ep, &how, &op), -EINVAL);
@@ -242,6 +256,7 @@ static void errors_are_sentences(void)
 
 const struct contract_case argument_cases[] = {
     {"options_of_a_wrong_size_are_refused", options_of_a_wrong_size_are_refused, IN_BASIC},
+    {"region_options_without_flags_are_taken", region_options_without_flags_are_taken, IN_BASIC},
     {"undefined_flags_are_refused", undefined_flags_are_refused, IN_BASIC},
     {"unknown_names_are_refused_with_a_sentence", unknown_names_are_refused_with_a_sentence,
      IN_BASIC},

@@ -65,6 +65,7 @@ extern const struct contract_case thread_cases[];
 extern const struct contract_case state_cases[];
 extern const struct contract_case argument_cases[];
 extern const struct contract_case process_cases[];
+extern const struct contract_case checked_cases[];
 
 /* A suite of its own: FILES ends with NULL. The program is PROGRAM --list | CASE | (nothing: all).
  */

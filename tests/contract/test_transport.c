@@ -18,8 +18,9 @@
 #include "fakes/fakes.h"
 
 static const struct contract_case *const files[] = {
-    connect_cases, data_cases,  range_cases,  imm_cases,   message_cases,  end_cases,
-    close_cases,   queue_cases, thread_cases, state_cases, argument_cases, process_cases,
+    connect_cases,  data_cases,    range_cases,   imm_cases,    message_cases,
+    end_cases,      close_cases,   queue_cases,   thread_cases, state_cases,
+    argument_cases, process_cases, checked_cases,
 };
 enum { N_FILES = sizeof(files) / sizeof(files[0]), CASE_SECONDS = 60 };
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/foreign.h"
 #include "base/lock.h"
 #include "base/random.h"
 #include "base/wire.h"
@@ -368,6 +369,15 @@ static int usable_locked(const struct sl_conn *conn)
 	return conn->peer ? 0 : -ENOTCONN;
 }
 
+/* CHECKED: either end of it may not be there. */
+static enum sl_hole copy(char *dst, const char *src, uint64_t len, bool checked)
+{
+	if (checked)
+		return sl_foreign_copy(dst, src, len);
+	memcpy(dst, src, len);
+	return SL_HOLE_NONE;
+}
+
 /* Move one run, a piece at a time; the lock is let go between pieces. */
 static int copy_run_locked(struct sl_conn *conn, const struct sl_op *op, const struct sl_iov *v,
                            uint64_t run, uint64_t *bytes) SL_UNCHECKED
@@ -380,6 +390,7 @@ static int copy_run_locked(struct sl_conn *conn, const struct sl_op *op, const s
 	for (uint64_t off = 0; off < v->len;) {
 		uint64_t n = v->len - off < piece ? v->len - off : piece;
 		const struct sl_reg *reg = v->rreg->reg;
+		enum sl_hole hole;
 		char *theirs;
 		int rc = usable_locked(conn);
 
@@ -392,7 +403,10 @@ static int copy_run_locked(struct sl_conn *conn, const struct sl_op *op, const s
 		if (roff > reg->mem.len || v->len > reg->mem.len - roff)
 			return -ERANGE;
 		theirs = (char *)reg->mem.addr + roff + off;
-		memcpy(read ? mine + off : theirs, read ? theirs : mine + off, n);
+		hole = copy(read ? mine + off : theirs, read ? theirs : mine + off, n,
+		            reg->mem.checked || v->reg->mem.checked);
+		if (hole)
+			return read == (hole == SL_HOLE_DST) ? -EFAULT : -EREMOTEIO;
 		off += n;
 		*bytes += n;
 		if (off < v->len) {
@@ -416,21 +430,37 @@ static int copy_all_locked(struct sl_conn *conn, const struct sl_op *op, uint64_
 	return 0;
 }
 
-/* Pair the oldest send of FROM with the oldest receive of its peer, if both are there. */
-static bool match_locked(struct sl_conn *from, struct sl_op **out_send, struct sl_op **out_recv,
-                         int *status)
-{
-	const struct sl_iov *s, *r;
+/* A send that has met its receive, and how each ended. */
+struct match {
+	struct sl_op *send, *recv;
+	int send_status, recv_status;
+};
 
+static void copy_message(struct match *m)
+{
+	const struct sl_iov *s = m->send->iov, *r = m->recv->iov;
+	enum sl_hole hole = SL_HOLE_NONE;
+
+	if (s->len > r->len) {
+		m->send_status = m->recv_status = -EMSGSIZE;
+		return;
+	}
+	if (s->len)
+		hole = copy(r->addr, s->addr, s->len, s->reg->mem.checked || r->reg->mem.checked);
+	if (!hole)
+		return;
+	m->send_status = hole == SL_HOLE_SRC ? -EFAULT : -EREMOTEIO;
+	m->recv_status = hole == SL_HOLE_SRC ? -EREMOTEIO : -EFAULT;
+}
+
+/* Pair the oldest send of FROM with the oldest receive of its peer, if both are there. */
+static bool match_locked(struct sl_conn *from, struct match *out)
+{
 	if (!from->sends.head || !from->peer->recvs.head)
 		return false;
-	*out_send = sl_op_pop(&from->sends);
-	*out_recv = sl_op_pop(&from->peer->recvs);
-	s = (*out_send)->iov;
-	r = (*out_recv)->iov;
-	*status = s->len > r->len ? -EMSGSIZE : 0;
-	if (!*status && s->len)
-		memcpy(r->addr, s->addr, s->len);
+	*out =
+	    (struct match){.send = sl_op_pop(&from->sends), .recv = sl_op_pop(&from->peer->recvs)};
+	copy_message(out);
 	return true;
 }
 
@@ -440,19 +470,17 @@ static bool match_locked(struct sl_conn *from, struct sl_op **out_send, struct s
 static void submit_message(struct sl_conn *conn, struct sl_op *op) SL_UNCHECKED
 {
 	struct sl_conn *from = op->code == SL_OP_SEND ? conn : conn->peer;
-	struct sl_op *send, *recv;
-	uint64_t bytes = 0;
-	int status = 0;
+	struct match m;
+	uint64_t bytes;
 	bool matched;
 
 	sl_op_push(op->code == SL_OP_SEND ? &conn->sends : &conn->recvs, op);
-	matched = match_locked(from, &send, &recv, &status);
-	if (matched && !status)
-		bytes = send->bytes;
+	matched = match_locked(from, &m);
 	sl_lock_drop(&lock);
 	if (matched) {
-		sl_op_done(send, status, bytes, 0);
-		sl_op_done(recv, status, bytes, 0);
+		bytes = m.send_status ? 0 : m.send->bytes;
+		sl_op_done(m.send, m.send_status, bytes, 0);
+		sl_op_done(m.recv, m.recv_status, bytes, 0);
 	}
 }
 

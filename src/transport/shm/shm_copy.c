@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/foreign.h"
 #include "transport/shm/shm_impl.h"
 
 /* Runs that one system call takes. Longer lists gain nothing and cost stack. */
@@ -62,12 +63,20 @@ static char *base_of(const struct sl_iov *v)
 	return atomic_load_explicit(&v->rreg->base, memory_order_acquire);
 }
 
-static void copy(const struct sl_op *op, char *mine, char *theirs, uint64_t len)
+/* Between MINE of V, and THEIRS, which is mapped here and stays. */
+static int copy(const struct sl_op *op, const struct sl_iov *v, char *mine, char *theirs,
+                uint64_t len)
 {
-	if (op->code == SL_OP_READ)
+	bool read = op->code == SL_OP_READ;
+
+	if (v->reg->checked)
+		return sl_foreign_copy(read ? mine : theirs, read ? theirs : mine, len) ? -EFAULT
+		                                                                        : 0;
+	if (read)
 		memcpy(mine, theirs, len);
 	else
 		memcpy(theirs, mine, len);
+	return 0;
 }
 
 static ssize_t cma(pid_t pid, bool read, const struct iovec *mine, const struct iovec *theirs,
@@ -121,10 +130,8 @@ bool sl_shm_move_simple(const struct sl_conn *conn, const struct sl_op *op)
 	if (op->niov != 1 || v->count != 1 || v->len > SHM_PIECE || check(op, v))
 		return false;
 	base = base_of(v);
-	if (base) {
-		copy(op, v->addr, base + v->roff, v->len);
-		return true;
-	}
+	if (base)
+		return copy(op, v, v->addr, base + v->roff, v->len) == 0;
 	if (!conn->cma_pid)
 		return false;
 	here = (struct iovec){.iov_base = v->addr, .iov_len = v->len};
@@ -166,7 +173,7 @@ static void advance(const struct sl_op *op, uint64_t *at, uint64_t n)
 }
 
 /* Copy runs of the cursor's iov, which is mapped at BASE, up to a piece. */
-static void move_mapped(const struct sl_op *op, uint64_t *at, char *base)
+static int move_mapped(const struct sl_op *op, uint64_t *at, char *base)
 {
 	const struct sl_iov *v = &op->iov[at[AT_IOV]];
 	uint64_t room = SHM_PIECE;
@@ -174,12 +181,15 @@ static void move_mapped(const struct sl_op *op, uint64_t *at, char *base)
 	do {
 		uint64_t off = at[AT_OFF];
 		uint64_t n = v->len - off < room ? v->len - off : room;
+		int rc = copy(op, v, v->addr + at[AT_RUN] * v->stride + off,
+		              base + v->roff + at[AT_RUN] * v->rstride + off, n);
 
-		copy(op, v->addr + at[AT_RUN] * v->stride + off,
-		     base + v->roff + at[AT_RUN] * v->rstride + off, n);
+		if (rc)
+			return rc;
 		advance(op, at, n);
 		room -= n;
 	} while (room && &op->iov[at[AT_IOV]] == v);
+	return 0;
 }
 
 /* The next runs that are not mapped, from the cursor, up to a piece. */
@@ -236,10 +246,8 @@ static int step(const struct sl_conn *conn, const struct sl_op *op, uint64_t *at
 		return 0;
 	}
 	base = base_of(v);
-	if (base) {
-		move_mapped(op, at, base);
-		return 0;
-	}
+	if (base)
+		return move_mapped(op, at, base);
 	if (conn->cma_pid)
 		return move_cma(conn, op, at);
 	rc = atomic_load_explicit(&v->rreg->status, memory_order_acquire);

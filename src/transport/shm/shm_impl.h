@@ -77,6 +77,7 @@ struct sl_reg {
 	char *addr;
 	uint64_t len;
 	uint32_t access;
+	bool checked;           /* as in sl_mem */
 	struct sl_shm_mem *mem; /* held; NULL: not of slime_mem_alloc() */
 	uint32_t live_slot;
 	uint64_t live_number;

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/foreign.h"
 #include "transport/shm/shm_impl.h"
 
 static void to_ring_buf(const struct sl_iov *v, struct sl_ring_buf *out)
@@ -34,7 +35,7 @@ void sl_shm_post_recvs_locked(struct sl_conn *conn)
 
 	while ((op = conn->recvs.head)) {
 		to_ring_buf(op->iov, &buf);
-		place = sl_ring_post(&conn->ring, &buf, op->iov->addr);
+		place = sl_ring_post(&conn->ring, &buf, op->iov->addr, op->iov->reg->checked);
 		if (place < 0)
 			break;
 		(void)sl_op_pop(&conn->recvs);
@@ -166,6 +167,15 @@ static void choose_way_locked(struct sl_conn *conn, uint64_t len) SL_REQUIRES(co
 	conn->dst_cma = !map && conn->cma_pid && len > SHM_EAGER;
 }
 
+/* LEN bytes from SRC to DST, which is mapped here and stays; LEN, or -EFAULT. */
+static int64_t copy(char *dst, const char *src, uint64_t len, bool checked)
+{
+	if (checked)
+		return sl_foreign_copy(dst, src, len) ? -EFAULT : (int64_t)len;
+	memcpy(dst, src, len);
+	return (int64_t)len;
+}
+
 /* Copy one more piece of OP; how many bytes, or what went wrong. Before it takes long, reports
  * DONE. */
 static int64_t copy_locked(struct sl_conn *conn, const struct sl_op *op, struct sl_op_queue *done)
@@ -174,24 +184,23 @@ static int64_t copy_locked(struct sl_conn *conn, const struct sl_op *op, struct 
 	uint64_t left = op->iov->len - conn->sent;
 	uint64_t n = left < SHM_PIECE ? left : SHM_PIECE;
 	char *src = op->iov->addr + conn->sent;
-	int64_t moved = (int64_t)n;
+	bool checked = op->iov->reg->checked;
 	char *dst = NULL;
+	int64_t moved;
 
 	if (!conn->dst_map && !conn->dst_cma) {
-		moved = sl_ring_stream(&conn->ring, src, n);
+		moved = sl_ring_stream(&conn->ring, src, n, checked);
 		sl_shm_ring_locked(conn, SL_RING_NEWS);
 		return moved;
 	}
 	if (conn->dst_map)
 		dst = conn->dst_map->base + conn->dst.off + conn->sent;
-	if (dst && n <= SHM_EAGER) {
-		memcpy(dst, src, n);
-		return moved;
-	}
+	if (dst && n <= SHM_EAGER)
+		return copy(dst, src, n, checked);
 	sl_lock_drop(&conn->lock);
 	(void)sl_shm_complete(done);
 	if (dst)
-		memcpy(dst, src, n);
+		moved = copy(dst, src, n, checked);
 	else
 		moved = sl_shm_cma(conn->cma_pid, false, src, conn->dst.addr + conn->sent, n);
 	sl_lock_take(&conn->lock);
@@ -227,7 +236,7 @@ static void copy_failed_locked(struct sl_conn *conn, int rc, struct sl_op_queue 
 		return; /* everything ends by that */
 	}
 	conn->sent = 0;
-	fill_locked(conn, -EREMOTEIO);
+	fill_locked(conn, rc == -EREMOTEIO ? -EFAULT : -EREMOTEIO); /* whose memory it is */
 	end_send_locked(conn, rc, 0, done);
 }
 

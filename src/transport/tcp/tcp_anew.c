@@ -41,7 +41,7 @@ static bool keep_running(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op 
 {
 	(void)slot;
 	(void)arg;
-	if (op->priv[3] != TCP_STOPPING)
+	if (!(op->priv[3] & TCP_STOPPING))
 		return true;
 	if (op->code == SL_OP_SEND)
 		a->sends_out--;
@@ -59,7 +59,7 @@ void sl_tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over)
 	a->queued = a->gone;
 	a->iov = 0;
 	a->cur = (struct tcp_cursor){0};
-	a->started = a->cut = a->blocked = a->ping_due = false;
+	a->started = a->cut = a->unended = a->blocked = a->ping_due = false;
 	a->stopping = 0;
 	a->announce = a->recvs.head;
 	a->nunrecv = 0;
@@ -91,6 +91,9 @@ static bool keep_open(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op
 	int status = ended ? lost_status(answer, slot->seq) : 0;
 
 	slot->seq = UINT64_MAX;
+	if (ended && (op->priv[3] & TCP_HOLE))
+		status = -EFAULT;
+	op->priv[3] &= ~(uint64_t)TCP_HOLE;
 	if (!ended || op->code == SL_OP_READ)
 		return true;
 	if (op->code == SL_OP_SEND)

@@ -26,6 +26,7 @@ int sl_tcp_ask_init(struct sl_conn *conn, uint32_t depth)
 
 void sl_tcp_ask_free(struct sl_conn *conn)
 {
+	sl_tcp_batch_reset(&conn->ask.out);
 	free(conn->ask.slot);
 	free(conn->ask.credit);
 	free(conn->ask.unrecv);
@@ -160,14 +161,14 @@ static bool stop_slot_locked(struct sl_conn *conn, uint64_t i, struct sl_op *op)
 		}
 		return true;
 	}
-	if (partly)
+	if (partly && op->code != SL_OP_SEND) /* a message is short of its end only */
 		a->cut = true;
 	if (op->code == SL_OP_READ) {
 		atomic_store_explicit(&tcp_slot_at(a, i)->op, &sl_tcp_sunk, memory_order_relaxed);
 		return true;
 	}
-	if (op->priv[3] != TCP_STOPPING) {
-		op->priv[3] = TCP_STOPPING;
+	if (!(op->priv[3] & TCP_STOPPING)) {
+		op->priv[3] |= TCP_STOPPING;
 		a->stopping++;
 	}
 	return false;

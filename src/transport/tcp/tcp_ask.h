@@ -16,8 +16,11 @@
 
 #include "transport/tcp/tcp_impl.h"
 
-/* In an op's priv[3]: it was asked to stop, and ends when the peer has let go of it. */
-enum { TCP_STOPPING = 1 };
+/* Bits of an op's priv[3]. */
+enum {
+	TCP_STOPPING = 1, /* it was asked to stop, and ends when the peer has let go of it */
+	TCP_HOLE = 2,     /* its memory is not there */
+};
 
 /* Stands in the slot of a read that is over for its submitter, but not on the wire. */
 extern struct sl_op sl_tcp_sunk;

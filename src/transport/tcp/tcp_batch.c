@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
 
+#include "base/foreign.h"
 #include "transport/tcp/tcp_impl.h"
 
 void sl_tcp_batch_reset(struct tcp_batch *b)
 {
-	b->at = b->n = b->used = 0;
+	b->at = b->n = b->used = b->fragile = 0;
 	b->total = 0;
+	if (b->zeros)
+		(void)munmap(b->zeros, b->zeros_len);
+	b->zeros = NULL;
 }
 
 uint8_t *sl_tcp_batch_put(struct tcp_batch *b, unsigned len)
@@ -29,6 +35,40 @@ void sl_tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len)
 		return;
 	b->v[b->n++] = (struct iovec){addr, len};
 	b->total += len;
+}
+
+void sl_tcp_batch_doubt(struct tcp_batch *b)
+{
+	if (!b->fragile)
+		b->fragile = b->n + 1;
+}
+
+static bool is_own(const struct tcp_batch *b, const void *p)
+{
+	return (const uint8_t *)p >= b->buf && (const uint8_t *)p < b->buf + TCP_BATCH_BUF;
+}
+
+/* Pages of zeros cost nothing until they are written to, which they are not. */
+bool sl_tcp_batch_void(struct tcp_batch *b)
+{
+	unsigned from = b->fragile - 1 > b->at ? b->fragile - 1 : b->at;
+	size_t longest = 0;
+	void *zeros;
+
+	if (!b->fragile || b->zeros)
+		return false;
+	for (unsigned i = from; i < b->n; i++)
+		if (!is_own(b, b->v[i].iov_base) && b->v[i].iov_len > longest)
+			longest = b->v[i].iov_len;
+	zeros = mmap(NULL, longest, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (zeros == MAP_FAILED)
+		return false;
+	b->zeros = zeros;
+	b->zeros_len = longest;
+	for (unsigned i = from; i < b->n; i++)
+		if (!is_own(b, b->v[i].iov_base))
+			b->v[i].iov_base = zeros;
+	return true;
 }
 
 static void skip(struct tcp_batch *b, size_t bytes)
@@ -57,6 +97,19 @@ ssize_t sl_tcp_batch_send(struct tcp_batch *b, int fd)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 	skip(b, (size_t)n);
 	return n;
+}
+
+int sl_tcp_scatter(const struct iovec *v, unsigned n, const uint8_t *from, bool checked)
+{
+	for (unsigned i = 0; i < n; from += v[i++].iov_len) {
+		if (!checked) {
+			memcpy(v[i].iov_base, from, v[i].iov_len);
+		} else if (sl_foreign_copy(v[i].iov_base, from, v[i].iov_len)) {
+			errno = EFAULT;
+			return -1;
+		}
+	}
+	return 0;
 }
 
 size_t sl_tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,

@@ -127,7 +127,7 @@ static int flags_of(unsigned type, bool asked)
 	case TCP_WRITE:
 		return asked ? TCP_LAST | TCP_IMM | TCP_BARE | TCP_ABORT : -1;
 	case TCP_SEND:
-		return asked ? TCP_TOO_LONG | TCP_AGAIN : -1;
+		return asked ? TCP_TOO_LONG | TCP_AGAIN | TCP_LATER | TCP_BARE | TCP_ABORT : -1;
 	case TCP_RECV:
 	case TCP_UNRECV:
 	case TCP_PING:
@@ -152,7 +152,9 @@ static bool goes_together(const struct tcp_head *h)
 			return false;
 		return !(h->flags & TCP_IMM) || (h->flags & TCP_LAST);
 	case TCP_SEND:
-		return !(h->flags & TCP_TOO_LONG) || !h->len;
+		if (h->flags & (TCP_BARE | TCP_ABORT))
+			return (h->flags & ~TCP_ABORT) == TCP_BARE && !h->len;
+		return !(h->flags & TCP_TOO_LONG) || (!h->len && !(h->flags & TCP_LATER));
 	case TCP_DONE:
 		return check_status(h->arg, &status) == 0;
 	default:

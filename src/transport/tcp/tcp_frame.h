@@ -20,7 +20,8 @@
  *	        transfer. Bare, LEN is added to what an immediate reports as bytes
  *	SEND    LEN bytes for the oldest receive, which was arg when we last heard; TOO_LONG:
  *	        it did not fit, none follow. Without a receive it is answered by -ECANCELED, and
- *	        so are all others until one with AGAIN: they are sent anew, in order
+ *	        so are all others until one with AGAIN: they are sent anew, in order. With LATER
+ *	        the message ends when a SEND with BARE comes; with ABORT it was not whole
  *	RECV    a receive with id arg takes up to LEN bytes; not answered
  *	UNRECV  receive arg is off; not answered
  *	PING    answered by PONG
@@ -83,6 +84,7 @@ enum tcp_flags {
 	TCP_ABORT = 1 << 3,
 	TCP_TOO_LONG = 1 << 4,
 	TCP_AGAIN = 1 << 5,
+	TCP_LATER = 1 << 6,
 };
 
 struct tcp_head {

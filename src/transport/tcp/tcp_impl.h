@@ -56,7 +56,10 @@ struct tcp_batch {
 	struct iovec v[TCP_BATCH_IOV];
 	unsigned at, n;
 	unsigned used;
-	uint64_t total; /* bytes put in since the reset */
+	unsigned fragile; /* not 0: from piece FRAGILE - 1 on memory may not be there */
+	uint64_t total;   /* bytes put in since the reset */
+	void *zeros;      /* mapped: what goes out for such memory */
+	size_t zeros_len;
 	uint8_t buf[TCP_BATCH_BUF];
 };
 
@@ -100,6 +103,7 @@ struct tcp_ask {
 	bool started;               /* a frame of it was made */
 	uint64_t next_seq;          /* of the next op that is begun */
 	bool cut;                   /* it was taken back in the middle: end it on the wire */
+	bool unended;               /* its bytes are framed, its end is not: they may be missing */
 	struct sl_op_queue sends;   /* without a receive of the peer's yet */
 	struct sl_op_queue again;   /* sent, but the peer had no receive for them any more */
 	bool again_due;             /* tell the peer that they come now */
@@ -151,11 +155,15 @@ struct tcp_serve {
 	} rx;
 	uint32_t pieces; /* of a READ frame, still to come */
 	bool nacking;    /* sends are refused until one comes AGAIN */
+	bool open;       /* a message has come, and LATER its end will */
 	uint64_t ended;  /* transfers, since the connection was made */
 	uint64_t nfailed;
 	struct tcp_failure failure[TCP_FAILURES]; /* the last of them, a ring */
 	int64_t looked_ns; /* when we last saw that the socket was not reset */
 	int status;        /* of the transfer that is being asked for: the first error */
+	bool hole;         /* ... which is that memory of ours is not there */
+	bool lost;         /* likewise, found by who took a region away. reg_lock */
+	bool checked;      /* the memory that the payload goes to is */
 	uint64_t bytes;    /* of it */
 	uint64_t left;     /* payload bytes, or bytes of a piece to read */
 	bool sink;         /* the payload is not wanted */
@@ -290,8 +298,17 @@ void sl_tcp_batch_reset(struct tcp_batch *b);
 /* LEN bytes of the batch's own, to be written to; room was asked for. */
 uint8_t *sl_tcp_batch_put(struct tcp_batch *b, unsigned len);
 void sl_tcp_batch_ref(struct tcp_batch *b, void *addr, size_t len);
+/*
+ * What follows may not be there when it is sent: -EFAULT says so, and void() then
+ * has zeros sent in its place. False: that is not it, or there is no memory for it.
+ */
+void sl_tcp_batch_doubt(struct tcp_batch *b);
+bool sl_tcp_batch_void(struct tcp_batch *b);
 /* Bytes taken by the socket (empty afterwards or not), -EAGAIN, or another errno. */
 ssize_t sl_tcp_batch_send(struct tcp_batch *b, int fd);
+
+/* Copy to N places. CHECKED: they may not be there; then -1, with errno EFAULT, as from readv(). */
+int sl_tcp_scatter(const struct iovec *v, unsigned n, const uint8_t *from, bool checked);
 
 /* Fill V with up to CAP places of at most MAX bytes in all; returns how many bytes. */
 size_t sl_tcp_cursor_iov(const struct tcp_cursor *c, uint64_t max, struct iovec *v, unsigned cap,

@@ -74,7 +74,9 @@ static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t b
 	atomic_store_explicit(&a->head, a->head + 1, memory_order_release);
 	if (op == &sl_tcp_sunk)
 		return 0;
-	if (op->priv[3] == TCP_STOPPING && --a->stopping == 0 && !conn->closed)
+	if (op->priv[3] & TCP_HOLE)
+		status = -EFAULT;
+	if ((op->priv[3] & TCP_STOPPING) && --a->stopping == 0 && !conn->closed)
 		conn->stop_by = SL_NEVER;
 	stop = sl_op_stop(op);
 	if (op->code == SL_OP_SEND && sent_in_vain(conn, op, status))
@@ -83,15 +85,23 @@ static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t b
 	return 0;
 }
 
-/* Where the next bytes of a read go; returns how many of MAX fit into V. */
-static uint64_t places(struct tcp_ask *a, const struct sl_op *op, uint64_t max, struct iovec *v,
-                       unsigned *n)
+/* Places for bytes, and whether any of them is in memory that may go. */
+struct places {
+	struct iovec v[SCATTER + 1];
+	unsigned n;
+	bool checked;
+};
+
+/* Where the next bytes of a read go; returns how many of MAX fit into OUT. */
+static uint64_t places(struct tcp_ask *a, const struct sl_op *op, uint64_t max, struct places *out)
 {
 	struct tcp_cursor cur = a->rx.cur;
 	uint32_t iov = a->rx.iov;
 	uint64_t got = 0;
+	unsigned *n = &out->n;
 
 	*n = 0;
+	out->checked = false;
 	while (got < max && iov < op->niov && *n < SCATTER) {
 		const struct sl_iov *at = &op->iov[iov];
 		unsigned k;
@@ -102,10 +112,11 @@ static uint64_t places(struct tcp_ask *a, const struct sl_op *op, uint64_t max, 
 			                          .count = at->count,
 			                          .stride = at->stride};
 		if (cur.len)
-			got += sl_tcp_cursor_iov(&cur, max - got, v + *n, SCATTER - *n, &k);
+			got += sl_tcp_cursor_iov(&cur, max - got, out->v + *n, SCATTER - *n, &k);
 		else
 			k = 0;
 		*n += k;
+		out->checked = out->checked || at->reg->mem.checked;
 		cur = (struct tcp_cursor){0};
 		iov++;
 	}
@@ -135,41 +146,41 @@ static void advance(struct tcp_ask *a, const struct sl_op *op, uint64_t bytes)
 	}
 }
 
-/* Bytes that were read ahead. */
-static uint64_t take_ahead(struct tcp_ask *a, const struct sl_op *op)
+/* Bytes that were read ahead. -1 with errno EFAULT: there is no place for them. */
+static ssize_t take_ahead(struct tcp_ask *a, const struct sl_op *op)
 {
 	uint64_t have = a->rx.n - a->rx.at;
 	uint64_t n = have < a->rx.left ? have : a->rx.left;
-	struct iovec v[SCATTER];
-	unsigned k;
+	const uint8_t *from = a->rx.buf + a->rx.at;
+	struct places to;
 
 	if (op != &sl_tcp_sunk) {
-		n = places(a, op, n, v, &k);
-		for (unsigned i = 0, off = a->rx.at; i < k; off += (unsigned)v[i++].iov_len)
-			memcpy(v[i].iov_base, a->rx.buf + off, v[i].iov_len);
+		n = places(a, op, n, &to);
+		if (sl_tcp_scatter(to.v, to.n, from, to.checked))
+			return -1;
 	}
 	a->rx.at += (unsigned)n;
-	return n;
+	return (ssize_t)n;
 }
 
 /* Bytes from the socket into their places, and what follows into the buffer, in one call. */
 static ssize_t take_direct(struct sl_conn *conn, const struct sl_op *op)
 {
 	struct tcp_ask *a = &conn->ask;
-	struct iovec v[SCATTER + 1] = {{conn->dom->scratch, TCP_SCRATCH}};
-	struct msghdr msg = {.msg_iov = v};
+	struct places to;
+	struct msghdr msg = {.msg_iov = to.v};
 	uint64_t room = a->rx.left < TCP_SCRATCH ? a->rx.left : TCP_SCRATCH;
-	unsigned n = 1;
 	ssize_t got;
 
-	if (op != &sl_tcp_sunk)
-		room =
-		    places(a, op, a->rx.left < 4 * TCP_CHUNK ? a->rx.left : 4 * TCP_CHUNK, v, &n);
-	else
-		v[0].iov_len = room;
+	if (op != &sl_tcp_sunk) {
+		room = places(a, op, a->rx.left < 4 * TCP_CHUNK ? a->rx.left : 4 * TCP_CHUNK, &to);
+	} else {
+		to.v[0] = (struct iovec){conn->dom->scratch, room};
+		to.n = 1;
+	}
 	if (room == a->rx.left)
-		v[n++] = (struct iovec){a->rx.buf, TCP_RX_LEN};
-	msg.msg_iovlen = n;
+		to.v[to.n++] = (struct iovec){a->rx.buf, TCP_RX_LEN};
+	msg.msg_iovlen = to.n;
 	got = recvmsg(a->fd.fd, &msg, MSG_DONTWAIT);
 	a->rx.at = a->rx.n = 0;
 	if (got > 0 && (uint64_t)got > room) {
@@ -188,21 +199,36 @@ static int socket_error(ssize_t n)
 	return -errno;
 }
 
+/* There is no place for the bytes of OP, a read: it is over, and they are thrown away. */
+static void sink(struct sl_conn *conn, struct sl_op *op)
+{
+	struct tcp_ask *a = &conn->ask;
+
+	sl_lock_take(&conn->lock);
+	atomic_store_explicit(&tcp_slot_at(a, a->head)->op, &sl_tcp_sunk, memory_order_relaxed);
+	if (a->head == a->sent && a->started)
+		a->cut = true;
+	sl_lock_drop(&conn->lock);
+	sl_op_done(op, -EFAULT, a->rx.moved, 0);
+}
+
 /* 1: went on. 0: nothing there. */
 static int read_data(struct sl_conn *conn)
 {
 	struct tcp_ask *a = &conn->ask;
 	struct sl_op *op = answered_op(a);
+	bool ahead = a->rx.at < a->rx.n;
 	ssize_t n;
 
-	if (a->rx.at < a->rx.n) {
-		n = (ssize_t)take_ahead(a, op);
-	} else {
-		n = take_direct(conn, op);
-		if (n <= 0)
-			return socket_error(n);
-		conn->reads++;
+	n = ahead ? take_ahead(a, op) : take_direct(conn, op);
+	if (n < 0 && errno == EFAULT && op != &sl_tcp_sunk) {
+		sink(conn, op);
+		return 1;
 	}
+	if (n <= 0)
+		return socket_error(n);
+	if (!ahead)
+		conn->reads++;
 	if (op != &sl_tcp_sunk)
 		advance(a, op, (uint64_t)n);
 	a->rx.left -= (uint64_t)n;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* transport/tcp/tcp_out.c - the asking half: ops into frames, frames into the socket. */
+#include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -8,6 +9,10 @@
 /*
  * Framing. Each function below adds frames of one op to OUT and returns false
  * if there was no room for the last of them.
+ *
+ * Bytes of memory that may go are the last of an OUT, and the end of their op is
+ * not framed before they are out: if they are not there, zeros fill the frame and
+ * the op ends as one that is given up. So the peer takes no such bytes for good.
  */
 
 static void put_head(struct tcp_ask *a, enum tcp_type type, unsigned flags, uint32_t arg,
@@ -77,20 +82,27 @@ static void frame_chunk(struct tcp_ask *a, const struct sl_op *op)
 	const struct sl_iov *v = &op->iov[a->iov];
 	struct tcp_cursor *cur = &a->cur;
 	bool imm = op->code == SL_OP_WRITE_IMM;
+	bool checked = v->reg->mem.checked && v->len;
+	bool fragile = checked || a->out.fragile;
 	uint64_t runs, bytes, off;
 	unsigned n, flags = 0;
+	bool last;
 
 	if (!cur->run && !cur->off)
 		*cur = (struct tcp_cursor){
 		    .addr = v->addr, .len = v->len, .count = v->count, .stride = v->stride};
 	bytes = chunk_of(a, cur, &runs);
 	off = v->roff + cur->run * v->rstride + cur->off;
-	if (a->iov + 1 == op->niov &&
-	    (runs > 1 || !v->len ? cur->run + runs == v->count
-	                         : cur->run + 1 == v->count && cur->off + bytes == v->len))
+	last = a->iov + 1 == op->niov &&
+	       (runs > 1 || !v->len ? cur->run + runs == v->count
+	                            : cur->run + 1 == v->count && cur->off + bytes == v->len);
+	a->unended = last && fragile;
+	if (last && !fragile)
 		flags = imm ? TCP_LAST | TCP_IMM : TCP_LAST;
 	put_head(a, TCP_WRITE, flags, imm ? op->imm : 0, bytes);
 	put_piece(a, v->rreg, off, bytes / runs, runs, v->rstride);
+	if (checked)
+		sl_tcp_batch_doubt(&a->out);
 	if (v->len) {
 		size_t got = sl_tcp_cursor_iov(cur, bytes, a->out.v + a->out.n,
 		                               TCP_BATCH_IOV - a->out.n, &n);
@@ -118,15 +130,15 @@ static bool frame_write(struct tcp_ask *a, const struct sl_op *op)
 			return false;
 		frame_chunk(a, op);
 	}
-	if (a->started && !a->cut)
+	if (a->started && !a->cut && !a->unended)
 		return true;
-	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN))
+	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN) || a->out.fragile)
 		return false;
 	if (a->cut)
 		put_head(a, TCP_WRITE, TCP_ABORT | TCP_LAST | TCP_BARE, 0, 0);
 	else
 		put_head(a, TCP_WRITE, imm ? TCP_LAST | TCP_BARE | TCP_IMM : TCP_LAST | TCP_BARE,
-		         imm ? op->imm : 0, op->imm_bytes);
+		         imm ? op->imm : 0, a->unended ? 0 : op->imm_bytes);
 	a->cut = false;
 	a->started = true;
 	return true;
@@ -135,16 +147,27 @@ static bool frame_write(struct tcp_ask *a, const struct sl_op *op)
 static bool frame_send(struct tcp_ask *a, const struct sl_op *op)
 {
 	bool fits = op->bytes <= op->priv[1];
+	bool checked = fits && op->bytes && op->iov->reg->mem.checked;
 
-	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN))
+	if (!tcp_batch_room(&a->out, TCP_HEAD_LEN) || a->out.fragile)
 		return false;
-	put_head(a, TCP_SEND, (fits ? 0u : TCP_TOO_LONG) | (a->again_due ? TCP_AGAIN : 0u),
+	if (a->unended) {
+		put_head(a, TCP_SEND, a->cut ? TCP_BARE | TCP_ABORT : TCP_BARE, 0, 0);
+		a->cut = false;
+		return true;
+	}
+	put_head(a, TCP_SEND,
+	         (fits ? 0u : TCP_TOO_LONG) | (a->again_due ? TCP_AGAIN : 0u) |
+	             (checked ? TCP_LATER : 0u),
 	         (uint32_t)op->priv[0], fits ? op->bytes : 0);
+	if (checked)
+		sl_tcp_batch_doubt(&a->out);
 	if (fits)
 		sl_tcp_batch_ref(&a->out, op->iov->addr, op->bytes);
 	a->again_due = false;
 	a->started = true;
-	return true;
+	a->unended = checked;
+	return !checked;
 }
 
 static bool frame_op(struct tcp_ask *a, const struct sl_op *op)
@@ -188,7 +211,7 @@ static void frame_some(struct tcp_ask *a)
 		a->sent++;
 		a->iov = 0;
 		a->cur = (struct tcp_cursor){0};
-		a->started = false;
+		a->started = a->unended = false;
 	}
 	a->queued += a->out.total;
 }
@@ -221,6 +244,19 @@ static void match_sends_locked(struct tcp_ask *a)
 	}
 }
 
+/* Memory of the op at SENT, whose bytes are last in OUT, is not there. */
+static bool hole_locked(struct tcp_ask *a)
+{
+	struct sl_op *op;
+
+	if (!sl_tcp_batch_void(&a->out))
+		return false;
+	op = atomic_load_explicit(&tcp_slot_at(a, a->sent)->op, memory_order_relaxed);
+	op->priv[3] |= TCP_HOLE;
+	a->cut = true;
+	return true;
+}
+
 void sl_tcp_ask_push_locked(struct sl_conn *conn)
 {
 	struct tcp_ask *a = &conn->ask;
@@ -236,6 +272,10 @@ void sl_tcp_ask_push_locked(struct sl_conn *conn)
 				break;
 		}
 		n = sl_tcp_batch_send(&a->out, a->fd.fd);
+		if (n == -EFAULT && hole_locked(a))
+			continue;
+		if (n == -EFAULT) /* memory that was to stay: nothing can be put right */
+			(void)shutdown(a->fd.fd, SHUT_RDWR);
 		if (n < 0)
 			break;
 		atomic_fetch_add_explicit(&a->gone, (uint64_t)n, memory_order_release);

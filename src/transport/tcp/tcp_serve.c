@@ -6,12 +6,14 @@
  *	 ▲  │            ▲ └────────── no piece left ──► END                    │
  *	 │  │            └──────────────────────────────────────────────────────┘
  *	 │  ├──WRITE──► PIECE ──► PAYLOAD ──► END (after the last: immediate, answer)
- *	 │  └──SEND───────────► PAYLOAD ──► END
+ *	 │  └──SEND───────────► PAYLOAD ──► END (LATER: when a bare SEND has come)
  *	 └──────────────────────────────────────────────────────────────────────┘
  *
  * Ranges, rights and keys are checked here, where the memory is, under reg_lock,
  * and again for every chunk, so that a region may go at any time. A transfer
  * with an error is read to its end, into the scratch buffer, and then answered.
+ * Bytes of memory that may go are out before their read is answered, so that the
+ * answer can tell that they were not there.
  * While OUT is full nothing more is read: the peer's kernel holds it back.
  */
 #include <errno.h>
@@ -20,6 +22,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/foreign.h"
 #include "base/log.h"
 #include "transport/tcp/tcp_impl.h"
 
@@ -66,6 +69,7 @@ static void drop_aside(struct tcp_serve *s)
 
 void sl_tcp_serve_free(struct tcp_serve *s)
 {
+	sl_tcp_batch_reset(&s->out);
 	drop_aside(s);
 }
 
@@ -93,7 +97,12 @@ void sl_tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg)
 			s->out.at = s->out.n;
 			return;
 		}
-		memcpy(copy, p, v->iov_len);
+		if (!reg->mem.checked) {
+			memcpy(copy, p, v->iov_len);
+		} else if (sl_foreign_copy(copy, p, v->iov_len)) {
+			memset(copy, 0, v->iov_len);
+			s->lost = true;
+		}
 		v->iov_base = copy;
 		s->aside[s->naside++] = copy;
 	}
@@ -102,6 +111,14 @@ void sl_tcp_serve_unreg_locked(struct sl_conn *conn, const struct sl_reg *reg)
 /*
  * Answers.
  */
+
+/* Our memory is not there: so the transfer under way ends, here and at the peer. */
+static void note_hole(struct tcp_serve *s)
+{
+	if (!s->status)
+		s->status = -EREMOTEIO;
+	s->hole = s->sink = true;
+}
 
 /* 1: all of OUT is gone. 0: the socket is full. */
 static int flush(struct sl_conn *conn)
@@ -112,8 +129,16 @@ static int flush(struct sl_conn *conn)
 
 	s->data_head = NULL;
 	sl_lock_take(&dom->reg_lock);
-	while (!tcp_batch_empty(&s->out) && n >= 0)
+	while (!tcp_batch_empty(&s->out) && n >= 0) {
 		n = sl_tcp_batch_send(&s->out, s->fd.fd);
+		if (n == -EFAULT && sl_tcp_batch_void(&s->out)) {
+			note_hole(s);
+			n = 0;
+		}
+	}
+	if (s->lost)
+		note_hole(s);
+	s->lost = false;
 	if (tcp_batch_empty(&s->out)) {
 		sl_tcp_batch_reset(&s->out);
 		drop_aside(s);
@@ -230,6 +255,7 @@ static int need(struct sl_conn *conn, unsigned want)
 static void begin_transfer(struct tcp_serve *s)
 {
 	s->status = 0;
+	s->hole = false;
 	s->bytes = 0;
 }
 
@@ -247,6 +273,8 @@ static void start_send(struct sl_conn *conn)
 	if (op && (s->head.flags & TCP_TOO_LONG) && (uint32_t)op->priv[0] != s->head.arg)
 		op = NULL; /* too long for another one */
 	s->recv = op;
+	s->open = s->head.flags & TCP_LATER;
+	s->checked = op && op->iov->reg->mem.checked;
 	if (op && s->head.len <= op->bytes)
 		s->cur = (struct tcp_cursor){.addr = op->iov->addr, .len = s->head.len, .count = 1};
 	sl_lock_drop(&conn->lock);
@@ -257,6 +285,18 @@ static void start_send(struct sl_conn *conn)
 	s->sink = s->status != 0;
 	s->left = s->head.len;
 	s->state = SERVE_PAYLOAD;
+}
+
+/* The end of a message that was announced for LATER. */
+static int end_send(struct tcp_serve *s)
+{
+	if (!s->open)
+		return -EPROTO;
+	if ((s->head.flags & TCP_ABORT) && !s->status)
+		s->status = -EREMOTEIO;
+	s->open = false;
+	s->state = SERVE_END;
+	return 1;
 }
 
 static int on_head(struct sl_conn *conn)
@@ -272,6 +312,10 @@ static int on_head(struct sl_conn *conn)
 	if (rc)
 		return rc;
 	s->rx.at += TCP_HEAD_LEN;
+	if (s->head.type == TCP_SEND && (s->head.flags & TCP_BARE))
+		return end_send(s);
+	if (s->open && s->head.type <= TCP_SEND)
+		return -EPROTO;
 	switch (s->head.type) {
 	case TCP_READ:
 		s->pieces = s->head.arg;
@@ -334,8 +378,10 @@ static int on_piece(struct sl_conn *conn)
 		rc =
 		    check_locked(conn->dom, s,
 		                 read ? SLIME_ACCESS_REMOTE_READ : SLIME_ACCESS_REMOTE_WRITE, &reg);
-		if (!rc)
+		if (!rc) {
 			s->cur.addr = (char *)reg->mem.addr + p.off;
+			s->checked = reg->mem.checked;
+		}
 		sl_lock_drop(&conn->dom->reg_lock);
 	} else {
 		rc = -ERANGE;
@@ -387,6 +433,8 @@ static int on_read(struct sl_conn *conn)
 		size_t got = sl_tcp_cursor_iov(&s->cur, most, v, TCP_BATCH_IOV - before, &n);
 
 		put_data_locked(s, got);
+		if (reg->mem.checked)
+			sl_tcp_batch_doubt(&s->out);
 		for (unsigned i = 0; i < n; i++)
 			sl_tcp_batch_ref(&s->out, v[i].iov_base, v[i].iov_len);
 		sl_tcp_cursor_skip(&s->cur, got);
@@ -416,10 +464,8 @@ static ssize_t take(struct sl_conn *conn)
 		room = sl_tcp_cursor_iov(&s->cur, most, v, SCATTER, &n);
 	}
 	if (have) {
-		unsigned off = s->rx.at;
-
-		for (unsigned i = 0; i < n; off += (unsigned)v[i++].iov_len)
-			memcpy(v[i].iov_base, s->rx.buf + off, v[i].iov_len);
+		if (sl_tcp_scatter(v, n, s->rx.buf + s->rx.at, s->checked && !s->sink))
+			return -1;
 		s->rx.at += (unsigned)room;
 		return (ssize_t)room;
 	}
@@ -469,7 +515,7 @@ static int on_payload(struct sl_conn *conn)
 	ssize_t n;
 
 	if (!s->left) {
-		s->state = SERVE_END;
+		s->state = s->open ? SERVE_HEAD : SERVE_END;
 		return 1;
 	}
 	if (direct && !tcp_batch_empty(&s->out)) {
@@ -485,9 +531,8 @@ static int on_payload(struct sl_conn *conn)
 		return -EPIPE;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (n < 0 && errno == EFAULT && !s->sink) { /* our own memory is not there any more */
-		s->status = -EREMOTEIO;
-		s->sink = true;
+	if (n < 0 && errno == EFAULT && !s->sink) {
+		note_hole(s);
 		return 1;
 	}
 	if (n < 0)
@@ -530,7 +575,7 @@ void sl_tcp_serve_reset(struct sl_conn *conn)
 	sl_lock_drop(&conn->lock);
 	s->state = SERVE_HEAD;
 	s->rx.at = s->rx.n = 0;
-	s->blocked = s->nacking = s->sink = false;
+	s->blocked = s->nacking = s->open = s->sink = false;
 	atomic_store(&s->stalled, false);
 	s->data_head = NULL;
 	begin_transfer(s);
@@ -578,7 +623,7 @@ static void end_recv(struct sl_conn *conn)
 	if (conn->ask.announce == op) /* a peer that knows what we did not tell */
 		conn->ask.announce = op->next;
 	sl_lock_drop(&conn->lock);
-	sl_op_done(op, s->status, s->status ? 0 : s->bytes, 0);
+	sl_op_done(op, s->hole ? -EFAULT : s->status, s->status ? 0 : s->bytes, 0);
 }
 
 static int on_end(struct sl_conn *conn)
@@ -589,12 +634,14 @@ static int on_end(struct sl_conn *conn)
 	s->state = SERVE_HEAD;
 	if (s->head.type == TCP_WRITE && !(s->head.flags & TCP_LAST))
 		return 1;
-	if (!has_room(s)) {
+	if (!has_room(s) || (s->head.type == TCP_READ && s->out.fragile)) {
 		s->state = SERVE_END;
 		rc = flush(conn);
 		return rc;
 	}
 	if (s->head.type == TCP_SEND) {
+		if (!s->recv && !s->status) /* taken back at the last moment */
+			s->status = -ECANCELED;
 		s->nacking = s->nacking || s->status == -ECANCELED;
 		end_recv(conn);
 	} else if (s->head.flags & TCP_ABORT) {

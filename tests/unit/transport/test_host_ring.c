@@ -42,7 +42,7 @@ static int post(struct pair *p, int i, uint64_t len)
 {
 	struct sl_ring_buf buf = {.addr = 1000 + (uint64_t)i, .len = len, .off = 7, .key = {1, 2}};
 
-	return sl_ring_post(&p->r, &buf, p->buf[i % SL_RING_POSTS]);
+	return sl_ring_post(&p->r, &buf, p->buf[i % SL_RING_POSTS], false);
 }
 
 static void expect_fill(struct pair *p, int place, int status, uint64_t bytes)
@@ -192,10 +192,10 @@ static void stream_message(struct pair *p, uint64_t len, int seed)
 	assert_non_null(dst);
 	for (uint64_t i = 0; i < len; i++)
 		src[i] = (char)(i * 7 + (uint64_t)seed);
-	assert_true(sl_ring_post(&p->r, &buf, dst) >= 0);
+	assert_true(sl_ring_post(&p->r, &buf, dst, false) >= 0);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
 	while (put < len) {
-		int64_t n = sl_ring_stream(&p->s, src + put, len - put);
+		int64_t n = sl_ring_stream(&p->s, src + put, len - put, false);
 
 		assert_true(n >= 0);
 		put += (uint64_t)n;
@@ -230,15 +230,15 @@ static void a_full_stream_takes_no_more(void **state)
 	struct sl_ring_got got;
 
 	(void)state;
-	assert_int_equal(sl_ring_post(&p->r, &buf, dst), 0);
+	assert_int_equal(sl_ring_post(&p->r, &buf, dst, false), 0);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
-	assert_int_equal(sl_ring_stream(&p->s, bytes, sizeof(bytes)), SL_RING_STREAM);
+	assert_int_equal(sl_ring_stream(&p->s, bytes, sizeof(bytes), false), SL_RING_STREAM);
 	assert_false(sl_ring_has_posts(&p->s));
-	assert_int_equal(sl_ring_stream(&p->s, bytes, 1), 0);
+	assert_int_equal(sl_ring_stream(&p->s, bytes, 1, false), 0);
 	assert_true(sl_ring_has_fills(&p->r));
 	assert_int_equal(sl_ring_take(&p->r, &got), 0);
 	assert_true(sl_ring_has_posts(&p->s));
-	assert_int_equal(sl_ring_stream(&p->s, bytes, 1), 1);
+	assert_int_equal(sl_ring_stream(&p->s, bytes, 1, false), 1);
 	close_pair(p);
 }
 
@@ -255,7 +255,7 @@ static void streamed_messages_do_not_run_into_each_other(void **state)
 		char text[8] = {(char)('a' + i), (char)('a' + i)};
 
 		assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
-		assert_int_equal(sl_ring_stream(&p->s, text, 2), 2);
+		assert_int_equal(sl_ring_stream(&p->s, text, 2, false), 2);
 		sl_ring_fill(&p->s, 0, 2);
 	}
 	for (int i = 0; i < 3; i++)
@@ -274,12 +274,12 @@ static void a_half_streamed_receive_given_back_begins_again(void **state)
 	(void)state;
 	assert_int_equal(post(p, 0, 4), 0);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
-	assert_int_equal(sl_ring_stream(&p->s, "xxx", 3), 3);
+	assert_int_equal(sl_ring_stream(&p->s, "xxx", 3, false), 3);
 	sl_ring_unclaim(&p->s);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 0); /* not before the receiver agrees */
 	expect_none(p);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
-	assert_int_equal(sl_ring_stream(&p->s, "good", 4), 4);
+	assert_int_equal(sl_ring_stream(&p->s, "good", 4, false), 4);
 	sl_ring_fill(&p->s, 0, 4);
 	expect_fill(p, 0, 0, 4);
 	assert_memory_equal(p->buf[0], "good", 4);
@@ -419,7 +419,7 @@ static struct pair *open_pair_and_stream(void)
 
 	assert_int_equal(post(p, 0, 64), 0);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
-	assert_int_equal(sl_ring_stream(&p->s, p->buf[5], 40), 40);
+	assert_int_equal(sl_ring_stream(&p->s, p->buf[5], 40, false), 40);
 	assert_int_equal(sl_ring_take(&p->r, &got), 0);
 	return p;
 }
@@ -483,7 +483,7 @@ static void nonsense_in_counters_is_a_protocol_error(void **state)
 	assert_int_equal(post(p, 0, 8), 0);
 	assert_int_equal(sl_ring_claim(&p->s, &buf), 1);
 	atomic_store(&p->r.mine->stream_tail, 1);
-	assert_int_equal(sl_ring_stream(&p->s, "x", 1), -EPROTO);
+	assert_int_equal(sl_ring_stream(&p->s, "x", 1, false), -EPROTO);
 	atomic_store(&p->s.theirs->post[0].word, 77 << 4 | SL_RING_FILLED);
 	assert_int_equal(sl_ring_take(&p->r, &got), -EPROTO);
 	close_pair(p);
@@ -518,7 +518,7 @@ static void noise_in_shared_memory_does_no_harm(void **state)
 		(void)sl_ring_note_get(&p->r, &imm, &bytes);
 		(void)sl_ring_note_put(&p->s, imm, bytes);
 		if (p->s.claimed || sl_ring_claim(&p->s, &buf)) {
-			(void)sl_ring_stream(&p->s, guard, sizeof(guard));
+			(void)sl_ring_stream(&p->s, guard, sizeof(guard), false);
 			if (i % 2)
 				sl_ring_fill(&p->s, 0, 8);
 			else
@@ -591,7 +591,7 @@ static void revoke_races_with_claim(void **state)
 		int place;
 
 		buf.addr = (uint64_t)(i % SL_RING_POSTS);
-		place = sl_ring_post(&race.p->r, &buf, NULL);
+		place = sl_ring_post(&race.p->r, &buf, NULL, false);
 		assert_true(place >= 0);
 		/* now and then for as long as it takes, else for a moment */
 		for (int spin = 0; i % 64 == 0 || spin < i % 64 * 32; spin++)
