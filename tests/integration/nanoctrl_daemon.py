@@ -133,8 +133,12 @@ class Redis:
         self.url = f"unix://{self.path}"
         args = ["--port", "0", "--unixsocket", self.path, "--save", "", "--dir", self.directory.name]
         self.popen = subprocess.Popen(["redis-server", *map(str, args)], stdout=subprocess.DEVNULL)
-        wait_until("Redis to listen", self.path.exists)
+        wait_until("Redis to listen", self.listens)
         return self
+
+    def listens(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(str(self.path)) == 0
 
     def __exit__(self, *unused):
         self.popen.kill()
