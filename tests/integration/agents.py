@@ -1,73 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A nanoctrl of our own, and processes with agents (agent_tool.c), for the tests of agents."""
 
-import contextlib
-import os
-import select
-import signal
-import subprocess
-import time
-from pathlib import Path
-
-BIN = Path(os.environ["DLSLIME_BIN"])
-SANITIZED = bool(os.environ.get("DLSLIME_SANITIZE"))
-DEADLINE_S = 60
-
-
-class Process:
-    """A program that answers lines. Left behind, it is killed."""
-
-    def __init__(self, *args, **popen):
-        self.popen = subprocess.Popen(
-            [*map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **popen
-        )
-        self.ahead = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.kill()
-
-    @property
-    def pid(self):
-        return self.popen.pid
-
-    def kill(self):
-        if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait()
-        for pipe in (self.popen.stdin, self.popen.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-
-    def signal(self, number):
-        self.popen.send_signal(number)
-        if number == signal.SIGSTOP:  # it may answer until it has stopped
-            os.waitid(os.P_PID, self.pid, os.WSTOPPED)
-
-    def line(self, timeout=DEADLINE_S):
-        until = time.monotonic() + timeout
-        while b"\n" not in self.ahead:
-            left = until - time.monotonic()
-            ready = left > 0 and select.select([self.popen.stdout], [], [], left)[0]
-            assert ready, f"no line in {timeout} s, only {self.ahead!r}"
-            got = os.read(self.popen.stdout.fileno(), 1 << 16)
-            assert got, f"the process ended with {self.popen.wait()} after {self.ahead!r}"
-            self.ahead += got
-        line, self.ahead = self.ahead.split(b"\n", 1)
-        return line.decode()
-
-    def say(self, *words):
-        self.popen.stdin.write((" ".join(map(str, words)) + "\n").encode())
+from processes import BIN, DEADLINE_S, SANITIZED, Process  # noqa: F401 (tests take all of them from here)
 
 
 class Daemon(Process):
     """nanoctrl on a port of the system's choice; the second life of one takes the port of the first."""
 
-    def __init__(self, db=":memory:", port=0, args=()):
-        self.db, self.args = db, args
-        super().__init__(BIN / "nanoctrl", "--host", "127.0.0.1", "--port", port, "--db", db,
+    def __init__(self, db=":memory:", port=0, args=(), host="127.0.0.1", prefix=()):
+        self.db, self.args, self.host, self.prefix = db, args, host, prefix
+        super().__init__(*prefix, BIN / "nanoctrl", "--host", host, "--port", port, "--db", db,
                          "--log-level", "warn", *args)
         words = self.line().split()
         assert words[0] == "ready", words
@@ -75,18 +17,14 @@ class Daemon(Process):
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def again(self):
-        return Daemon(self.db, self.port, self.args)
+        return Daemon(self.db, self.port, self.args, self.host, self.prefix)
 
 
 class Tool(Process):
     """One agent_tool: ask() it, and ok() what must go well."""
 
-    def __init__(self, url, **popen):
-        super().__init__(BIN / "tests" / "agent_tool", url, **popen)
-
-    def ask(self, *words, timeout=DEADLINE_S):
-        self.say(*words)
-        return self.line(timeout)
+    def __init__(self, url, *certificates, prefix=(), **popen):
+        super().__init__(*prefix, BIN / "tests" / "agent_tool", url, *certificates, **popen)
 
     def ok(self, *words, timeout=DEADLINE_S):
         answer = self.ask(*words, timeout=timeout)

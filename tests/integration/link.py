@@ -30,7 +30,10 @@ def ip(*args):
 
 
 class Link:
-    """Namespaces with the addresses 10.77.0.1 and 10.77.0.2. Use it with 'with'."""
+    """Namespaces with the addresses 10.77.0.1 and 10.77.0.2. Use it with 'with'.
+
+    lose() changes what is lost, from nothing (0) to all of it (1), while the link is up.
+    """
 
     def __init__(self, delay_ms=0, loss=0.0):
         self.delay_s = delay_ms / 1000
@@ -82,15 +85,22 @@ class NetemLink(Link):
         ip("-n", self.names[0], "link", "add", a, "type", "veth", "peer", "name", b)
         ip("-n", self.names[0], "link", "set", b, "netns", self.names[1])
 
-    def begin(self):
+    def netem(self, verb):
         for side, name in enumerate(self.names):
             done = subprocess.run(
-                ["tc", "-n", name, "qdisc", "add", "dev", self.device(side), "root", "netem",
+                ["tc", "-n", name, "qdisc", verb, "dev", self.device(side), "root", "netem",
                  "delay", f"{self.delay_s * 1000}ms", "loss", f"{self.loss * 100}%"],
                 capture_output=True, text=True,
             )
             if done.returncode:
                 pytest.skip(f"this kernel has no netem: {done.stderr.strip()}")
+
+    def begin(self):
+        self.netem("add")
+
+    def lose(self, loss):
+        self.loss = loss
+        self.netem("change")
 
     def cut(self):
         ip("-n", self.names[0], "link", "set", self.device(0), "down")
@@ -154,6 +164,9 @@ class TapLink(Link):
             if b in ready:
                 self.take(b, a, late, order)
             self.give(late)
+
+    def lose(self, loss):
+        self.loss = loss
 
     def cut(self):
         self.down = True

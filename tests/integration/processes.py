@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Processes with endpoints (ep_tool.c), and what the tests ask of them."""
+"""Processes that answer lines; those with endpoints (ep_tool.c), and what the tests ask of them."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-TOOL = Path(os.environ["DLSLIME_BIN"]) / "tests" / "ep_tool"
+BIN = Path(os.environ["DLSLIME_BIN"])
 SANITIZED = bool(os.environ.get("DLSLIME_SANITIZE"))
 DEADLINE_S = 60
 # Room in every upper bound of a time.
@@ -26,14 +26,12 @@ class End:
         self.bytes = int(count)
 
 
-class Tool:
-    """One ep_tool. Left behind, it is killed."""
+class Process:
+    """A program that answers lines. Left behind, it is killed."""
 
-    def __init__(self, transport, count=1, length=1 << 20, peer_timeout_ms=0, lanes=0, prefix=()):
-        self.count = count
-        args = [transport, count, length, peer_timeout_ms, lanes]
+    def __init__(self, *args, **popen):
         self.popen = subprocess.Popen(
-            [*prefix, TOOL, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [*map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, **popen
         )
         self.ahead = b""
 
@@ -41,15 +39,27 @@ class Tool:
         return self
 
     def __exit__(self, *exc):
-        if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait()
-        self.popen.stdin.close()
-        self.popen.stdout.close()
+        self.kill()
 
     @property
     def pid(self):
         return self.popen.pid
+
+    def kill(self):
+        """kill -9; returns when that was."""
+        at = time.monotonic()
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGKILL)
+        self.popen.wait()
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        return at
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+        if number == signal.SIGSTOP:  # it may answer until it has stopped
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def line(self, timeout=DEADLINE_S):
         until = time.monotonic() + timeout
@@ -58,12 +68,10 @@ class Tool:
             ready = left > 0 and select.select([self.popen.stdout], [], [], left)[0]
             assert ready, f"no line in {timeout} s, only {self.ahead!r}"
             got = os.read(self.popen.stdout.fileno(), 1 << 16)
-            assert got, f"ep_tool ended with {self.popen.wait()} after {self.ahead!r}"
+            assert got, f"the process ended with {self.popen.wait()} after {self.ahead!r}"
             self.ahead += got
         line, self.ahead = self.ahead.split(b"\n", 1)
-        line = line.decode()
-        assert not line.startswith("dead"), line
-        return line
+        return line.decode()
 
     def say(self, *words):
         self.popen.stdin.write((" ".join(map(str, words)) + "\n").encode())
@@ -71,6 +79,19 @@ class Tool:
     def ask(self, *words, timeout=DEADLINE_S):
         self.say(*words)
         return self.line(timeout)
+
+
+class Tool(Process):
+    """One ep_tool."""
+
+    def __init__(self, transport, count=1, length=1 << 20, peer_timeout_ms=0, lanes=0, prefix=()):
+        self.count = count
+        super().__init__(*prefix, BIN / "tests" / "ep_tool", transport, count, length, peer_timeout_ms, lanes)
+
+    def line(self, timeout=DEADLINE_S):
+        line = super().line(timeout)
+        assert not line.startswith("dead"), line
+        return line
 
     def descriptions(self):
         return [self.line() for _ in range(self.count + 1)]
@@ -95,16 +116,6 @@ class Tool:
     def stat(self):
         words = self.ask("stat").split()
         return {k: int(v) for k, v in zip(words[::2], words[1::2])}
-
-    def signal(self, number):
-        self.popen.send_signal(number)
-
-    def kill(self):
-        """kill -9; returns when that was."""
-        at = time.monotonic()
-        self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait()
-        return at
 
     def quit(self):
         assert self.ask("quit") == "ok"
