@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
-#include <event2/http_struct.h>
-#include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,43 +11,36 @@
 #include <sys/queue.h>
 
 #include "base/error.h"
+#include "ctrl/ctrl_conn.h"
 
-enum {
-	CONNS_MAX = 6 /* three of them may be long questions */,
-	BODY_MAX = 64 << 20,
-	HEADERS_MAX = 64 << 10
-};
+enum { CONNS_MAX = 6 /* three of them may be long questions */ };
 
 /* One kept-alive connection; busy while CALL is set. */
 struct conn {
 	struct sl_ctrl_client *client;
-	struct evhttp_connection *evcon;
+	struct sl_conn *way;
 	struct sl_ctrl_call *call;
-	bool used; /* it has answered before, so the server may have closed it since */
 	LIST_ENTRY(conn) entry;
 };
 
 struct sl_ctrl_call {
 	struct sl_ctrl_client *client;
-	struct conn *conn; /* NULL: in the queue */
-	enum evhttp_cmd_type method;
+	struct conn *conn;  /* NULL: in the queue */
+	const char *method; /* a constant */
 	char *path;
 	char *body; /* NULL: none */
 	int timeout_ms;
-	bool again; /* this is the second try */
-	enum evhttp_request_error error;
-	bool failed;
+	bool again;         /* this is the second try */
 	sl_ctrl_done *done; /* NULL: dropped */
 	void *arg;
 	TAILQ_ENTRY(sl_ctrl_call) entry;
 };
 
 struct sl_ctrl_client {
-	struct event_base *loop;
 	char *host;
 	char *header_host;
-	uint16_t port;
-	char *authorization; /* NULL: none */
+	struct sl_conn_place place;
+	char *token; /* NULL: none */
 	const char *who;
 	const char *unreached; /* what is said of WHO when nobody takes the call */
 	bool listed, ending;
@@ -71,7 +62,7 @@ static void conn_free(struct conn *c)
 {
 	LIST_REMOVE(c, entry);
 	c->client->nconns--;
-	evhttp_connection_free(c->evcon);
+	sl_conn_destroy(c->way);
 	free(c);
 }
 
@@ -115,15 +106,12 @@ static int errno_of(const char *code, int http)
 	return http == 401 || http == 403 ? -EACCES : -EIO;
 }
 
-static void answer(struct sl_ctrl_call *call, struct evhttp_request *req)
+static void answer(struct sl_ctrl_call *call, const struct sl_answer *in)
 {
-	struct evbuffer *in = evhttp_request_get_input_buffer(req);
-	size_t len = evbuffer_get_length(in);
-	struct sl_ctrl_reply reply = {.http = evhttp_request_get_response_code(req)};
-	const char *text = len ? (const char *)evbuffer_pullup(in, -1) : NULL;
+	struct sl_ctrl_reply reply = {.http = in->http};
 	json_error_t wrong;
 
-	reply.body = text ? json_loadb(text, len, 0, &wrong) : NULL;
+	reply.body = in->len ? json_loadb(in->body, in->len, 0, &wrong) : NULL;
 	if (reply.http < 200 || reply.http > 299) {
 		const char *said = json_string_value(json_object_get(reply.body, "message"));
 		const char *code = json_string_value(json_object_get(reply.body, "code"));
@@ -151,57 +139,24 @@ static void pump_later(struct sl_ctrl_client *client)
 		event_active(client->pump, EV_TIMEOUT, 1);
 }
 
-static void no_answer(struct sl_ctrl_call *call, bool was_used)
-{
-	enum evhttp_request_error error = call->failed ? call->error : EVREQ_HTTP_EOF;
-
-	if (!was_used && !call->failed) {
-		fail(call, -ECONNREFUSED, call->client->unreached);
-	} else if (error == EVREQ_HTTP_TIMEOUT) {
-		fail(call, -ETIMEDOUT, "did not answer in time");
-	} else if (error == EVREQ_HTTP_DATA_TOO_LONG) {
-		fail(call, -EPROTO, "sent a longer answer than is accepted");
-	} else if (error == EVREQ_HTTP_INVALID_HEADER) {
-		fail(call, -EPROTO, "does not speak HTTP");
-	} else if (was_used && !call->again && call->done) {
-		call->again = true; /* it had closed the kept connection */
-		call->failed = false;
-		TAILQ_INSERT_HEAD(&call->client->queue, call, entry);
-		pump_later(call->client);
-	} else {
-		fail(call, was_used ? -ECONNRESET : -ECONNREFUSED,
-		     was_used ? "hung up" : call->client->unreached);
-	}
-}
-
-/* REQ is NULL or without a code when there was no answer. */
-static void on_done(struct evhttp_request *req, void *arg)
+static void on_done(void *arg, const struct sl_conn_result *result)
 {
 	struct sl_ctrl_call *call = arg;
-	struct conn *c = call->conn;
 	struct sl_ctrl_client *client = call->client;
-	bool was_used = c->used;
 
+	/* the connection is not done with this yet, so it is used again from the loop */
+	call->conn->call = NULL;
 	call->conn = NULL;
-	c->call = NULL;
-	if (req && evhttp_request_get_response_code(req)) {
-		c->used = true;
-		pump_later(client);
-		answer(call, req);
-		return;
-	}
-	/* libevent is inside this connection: it is left idle, and starts anew when used again */
-	c->used = false;
 	pump_later(client);
-	no_answer(call, was_used);
-}
-
-static void on_error(enum evhttp_request_error error, void *arg)
-{
-	struct sl_ctrl_call *call = arg;
-
-	call->failed = true;
-	call->error = error;
+	if (!result->status) {
+		answer(call, result->answer);
+	} else if (result->was_kept && !call->again && call->done) {
+		call->again = true; /* it had closed the kept connection */
+		TAILQ_INSERT_HEAD(&client->queue, call, entry);
+		pump_later(client);
+	} else {
+		fail(call, result->status, result->why ? result->why : client->unreached);
+	}
 }
 
 static struct conn *conn_of(struct sl_ctrl_client *client)
@@ -216,57 +171,51 @@ static struct conn *conn_of(struct sl_ctrl_client *client)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return NULL;
-	c->evcon = evhttp_connection_base_new(client->loop, NULL, client->host, client->port);
-	if (!c->evcon) {
+	c->way = sl_conn_create(&client->place);
+	if (!c->way) {
 		free(c);
 		return NULL;
 	}
-	evhttp_connection_set_max_body_size(c->evcon, BODY_MAX);
-	evhttp_connection_set_max_headers_size(c->evcon, HEADERS_MAX);
 	c->client = client;
 	client->nconns++;
 	LIST_INSERT_HEAD(&client->conns, c, entry);
 	return c;
 }
 
-static int fill(struct sl_ctrl_call *call, struct evhttp_request *req)
+static int fill(const struct sl_ctrl_call *call, struct evbuffer *out)
 {
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
-	int rc = evhttp_add_header(headers, "Host", call->client->header_host);
+	const struct sl_ctrl_client *client = call->client;
+	int n = evbuffer_add_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\n", call->method, call->path,
+	                            client->header_host);
 
-	if (call->client->authorization)
-		rc |= evhttp_add_header(headers, "Authorization", call->client->authorization);
-	if (call->body) {
-		rc |= evhttp_add_header(headers, "Content-Type", "application/json");
-		rc |= evbuffer_add(evhttp_request_get_output_buffer(req), call->body,
-		                   strlen(call->body));
-	}
-	return rc ? -ENOMEM : 0;
+	if (n >= 0 && client->token)
+		n = evbuffer_add_printf(out, "Authorization: Bearer %s\r\n", client->token);
+	if (n >= 0 && call->body)
+		n = evbuffer_add_printf(out, "Content-Type: application/json\r\n");
+	if (n >= 0 && (call->body || call->method[0] == 'P'))
+		n = evbuffer_add_printf(out, "Content-Length: %zu\r\n",
+		                        call->body ? strlen(call->body) : 0);
+	if (n >= 0)
+		n = evbuffer_add(out, "\r\n", 2);
+	if (n >= 0 && call->body)
+		n = evbuffer_add(out, call->body, strlen(call->body));
+	return n < 0 ? -ENOMEM : 0;
 }
 
 static int start(struct sl_ctrl_call *call)
 {
 	struct conn *c = conn_of(call->client);
-	struct timeval limit = {.tv_sec = call->timeout_ms / 1000,
-	                        .tv_usec = call->timeout_ms % 1000 * 1000};
-	struct evhttp_request *req = c ? evhttp_request_new(on_done, call) : NULL;
+	struct evbuffer *out = c ? evbuffer_new() : NULL;
+	int rc = out ? fill(call, out) : -ENOMEM;
 
-	if (!req)
-		return -ENOMEM;
-	evhttp_request_set_error_cb(req, on_error);
-	if (fill(call, req)) {
-		evhttp_request_free(req);
-		return -ENOMEM;
-	}
-	evhttp_connection_set_timeout_tv(c->evcon, &limit);
+	if (!rc)
+		rc = sl_conn_ask(c->way, out, call->timeout_ms, on_done, call);
+	if (out)
+		evbuffer_free(out);
+	if (rc)
+		return rc;
 	c->call = call;
 	call->conn = c;
-	/* it owns REQ from here, and frees it when it fails */
-	if (evhttp_make_request(c->evcon, req, call->method, call->path)) {
-		c->call = NULL;
-		call->conn = NULL;
-		return -ENOMEM;
-	}
 	return 0;
 }
 
@@ -323,15 +272,6 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static enum evhttp_cmd_type method_of(const char *name)
-{
-	if (strcmp(name, "POST") == 0)
-		return EVHTTP_REQ_POST;
-	if (strcmp(name, "PUT") == 0)
-		return EVHTTP_REQ_PUT;
-	return strcmp(name, "DELETE") == 0 ? EVHTTP_REQ_DELETE : EVHTTP_REQ_GET;
-}
-
 struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *method,
                                   const char *path, json_t *body, int timeout_ms,
                                   sl_ctrl_done *done, void *arg)
@@ -343,7 +283,7 @@ struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *met
 		return NULL;
 	}
 	call->client = client;
-	call->method = method_of(method);
+	call->method = method;
 	call->path = strdup(path);
 	call->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	call->timeout_ms = timeout_ms;
@@ -376,6 +316,7 @@ static int set_address(struct sl_ctrl_client *client, const struct evhttp_uri *u
 {
 	const char *host = evhttp_uri_get_host(uri);
 	int port = evhttp_uri_get_port(uri);
+	bool tls = strcasecmp(evhttp_uri_get_scheme(uri), "https") == 0;
 	size_t len = host ? strlen(host) : 0;
 	size_t cap = len + 8;
 
@@ -383,19 +324,51 @@ static int set_address(struct sl_ctrl_client *client, const struct evhttp_uri *u
 		return sl_fail(err, -EINVAL, "'%s' has no host in it", url);
 	if (port == 0 || port > UINT16_MAX)
 		return sl_fail(err, -EINVAL, "'%s' has no such port in it", url);
-	client->port = port < 0 ? 80 : (uint16_t)port;
+	client->place.port = port < 0 ? (tls ? 443 : 80) : (unsigned)port;
 	/* [::1] in a url and in a header, ::1 to connect to */
 	client->host =
 	    host[0] == '[' && host[len - 1] == ']' ? strndup(host + 1, len - 2) : strdup(host);
 	client->header_host = malloc(cap);
 	if (!client->host || !client->header_host)
 		return sl_fail(err, -ENOMEM, "no memory for a client");
-	(void)snprintf(client->header_host, cap, "%s:%u", host, client->port);
+	client->place.host = client->host;
+	(void)snprintf(client->header_host, cap, "%s:%u", host, client->place.port);
 	return 0;
 }
 
-static int parse_url(struct sl_ctrl_client *client, const char *url, struct slime_error *err)
+/* What only https needs is refused without it: who gives it means to be protected. */
+static int set_tls(struct sl_ctrl_client *client, const struct sl_ctrl_opts *opts, bool tls,
+                   struct slime_error *err)
 {
+	if (!tls && (opts->ca_file || opts->cert_file))
+		return sl_fail(err, -EINVAL,
+		               "'%.100s' is not https, so certificates are of no use to it",
+		               opts->url);
+	if (!opts->cert_file != !opts->key_file)
+		return sl_fail(err, -EINVAL, "a certificate goes with a key, and a key with one");
+	if (!tls)
+		return 0;
+	return sl_tls_create_client(opts->ca_file, opts->cert_file, opts->key_file,
+	                            &client->place.tls, err);
+}
+
+/* It goes into a header, so it is of characters that those have. */
+static int take_token(struct sl_ctrl_client *client, const char *token, struct slime_error *err)
+{
+	if (!token)
+		return 0;
+	for (const char *c = token; *c; c++) {
+		if (*c <= ' ' || *c > '~')
+			return sl_fail(err, -EINVAL, "the token has characters that no token has");
+	}
+	client->token = strdup(token);
+	return client->token ? 0 : sl_fail(err, -ENOMEM, "no memory for a client");
+}
+
+static int parse_url(struct sl_ctrl_client *client, const struct sl_ctrl_opts *opts,
+                     struct slime_error *err)
+{
+	const char *url = opts->url;
 	char whole[1024];
 	struct evhttp_uri *uri;
 	int rc;
@@ -403,14 +376,16 @@ static int parse_url(struct sl_ctrl_client *client, const char *url, struct slim
 	if ((size_t)snprintf(whole, sizeof(whole), "%s%s", strstr(url, "://") ? "" : "http://",
 	                     url) >= sizeof(whole))
 		return sl_fail(err, -EINVAL, "the url of the control plane is too long");
-	if (strncasecmp(whole, "http://", 7) != 0)
-		return sl_fail(err, -EINVAL, "'%.100s' is no url of the form http://host:port",
-		               url);
+	if (strncasecmp(whole, "http://", 7) != 0 && strncasecmp(whole, "https://", 8) != 0)
+		return sl_fail(err, -EINVAL,
+		               "'%.100s' is no url of the form http://host:port, or https", url);
 	uri = evhttp_uri_parse_with_flags(whole, EVHTTP_URI_NONCONFORMANT);
 	if (!uri)
 		return sl_fail(err, -EINVAL, "'%.100s' is no url of the form http://host:port",
 		               url);
 	rc = set_address(client, uri, url, err);
+	if (!rc)
+		rc = set_tls(client, opts, strncasecmp(whole, "https://", 8) == 0, err);
 	evhttp_uri_free(uri);
 	return rc;
 }
@@ -423,7 +398,7 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 
 	if (!client)
 		return sl_fail(err, -ENOMEM, "no memory for a client");
-	client->loop = opts->loop;
+	client->place.loop = opts->loop;
 	client->who = opts->who ? opts->who : "the control plane";
 	client->unreached =
 	    opts->who ? "cannot be reached"
@@ -434,13 +409,11 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 	}
 	LIST_INIT(&client->conns);
 	TAILQ_INIT(&client->queue);
-	rc = parse_url(client, opts->url, err);
+	rc = parse_url(client, opts, err);
+	if (!rc)
+		rc = take_token(client, opts->token, err);
 	client->pump = event_new(opts->loop, -1, 0, on_pump, client);
-	if (!rc && opts->token && asprintf(&client->authorization, "Bearer %s", opts->token) < 0) {
-		client->authorization = NULL;
-		rc = -ENOMEM;
-	}
-	if (!rc && (!client->pump || (opts->token && !client->authorization)))
+	if (!rc && !client->pump)
 		rc = sl_fail(err, -ENOMEM, "no memory for a client");
 	if (rc) {
 		sl_ctrl_destroy(client);
@@ -472,7 +445,8 @@ void sl_ctrl_destroy(struct sl_ctrl_client *client)
 		event_free(client->pump);
 	free(client->host);
 	free(client->header_host);
-	free(client->authorization);
+	free(client->token);
+	sl_tls_destroy(client->place.tls);
 	free(client);
 }
 

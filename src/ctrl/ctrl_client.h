@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ctrl/ctrl_client.h - calls to the control plane: JSON over HTTP, on a libevent loop.
+ * ctrl/ctrl_client.h - calls to the control plane: JSON over HTTP or HTTPS, on a libevent loop.
  *
  * Calls go out at once, each on a kept-alive connection of its own, a new one if
  * all are busy, up to a limit; past that they queue. A call on a kept connection
@@ -25,8 +25,10 @@ LIST_HEAD(sl_ctrl_clients, sl_ctrl_client);
 
 struct sl_ctrl_opts {
 	struct event_base *loop;
-	const char *url;            /* "http://host:port", "host:port" */
-	const char *token;          /* NULL: none */
+	const char *url;   /* "http://host:port", "https://host:port", "host:port" */
+	const char *token; /* NULL: none */
+	/* for https, PEM; NULL: the authorities that this system trusts; no certificate of ours */
+	const char *ca_file, *cert_file, *key_file;
 	const char *who;            /* in sentences, a constant; NULL: "the control plane" */
 	struct sl_ctrl_clients *of; /* listed there until it is destroyed; NULL: nowhere */
 };
@@ -34,7 +36,8 @@ struct sl_ctrl_opts {
 /*
  * How a call ended. STATUS 0: BODY is what the server answered, a JSON object.
  * Negative: ERR is the sentence; BODY the server's error object, or NULL.
- * -ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, -EPROTO (not JSON, or too long), -ECANCELED, or what
+ * -ECONNREFUSED, -ETIMEDOUT, -ECONNRESET, -EPROTO (not JSON, too long, no TLS), -EACCES (a
+ * certificate is not trusted, ours or theirs), -ECANCELED, or what
  * the server said: -ENOENT, -EEXIST, -ESTALE, -EACCES, -EINVAL, -ENOSPC, -EDQUOT, -EAGAIN, -EIO.
  */
 struct sl_ctrl_reply {
@@ -45,7 +48,7 @@ struct sl_ctrl_reply {
 };
 typedef void sl_ctrl_done(void *arg, const struct sl_ctrl_reply *reply);
 
-/* -EINVAL: not such a url. -ENOMEM. */
+/* -EINVAL: not such a url, or such files. -ENODEV: there is no OpenSSL here. -ENOMEM. */
 int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
                    struct slime_error *err);
 /* Ends every call without its DONE. NULL is fine. */
@@ -60,8 +63,8 @@ void sl_ctrl_end(struct sl_ctrl_client *client);
 bool sl_ctrl_is_idle(const struct sl_ctrl_client *client);
 
 /*
- * Ask METHOD ("GET", "POST", "PUT", "DELETE") of PATH, which has its query in it
- * and is copied. BODY is stolen, NULL for none. DONE comes once, from the loop,
+ * Ask METHOD ("GET", "POST", "PUT", "DELETE": a constant) of PATH, which has its query in
+ * it and is copied. BODY is stolen, NULL for none. DONE comes once, from the loop,
  * never from within, unless the call is dropped before. Past TIMEOUT_MS it is
  * -ETIMEDOUT. Returns NULL when there is no memory, or CLIENT is NULL, and DONE is not called.
  */

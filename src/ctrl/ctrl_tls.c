@@ -53,16 +53,48 @@ struct sl_tls_conn {
 	bool shows;
 };
 
+/* OpenSSL would ask at the terminal. */
+static int no_passphrase(char *buf, int len, int writes, void *wanted)
+{
+	(void)buf;
+	(void)len;
+	(void)writes;
+	*(bool *)wanted = true;
+	return 0;
+}
+
+static int load_key(SSL_CTX *ctx, const char *key, struct slime_error *err)
+{
+	char reason[160];
+	bool wanted = false;
+	int rc;
+
+	sl_openssl.SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	sl_openssl.SSL_CTX_set_default_passwd_cb_userdata(ctx, &wanted);
+	rc = sl_openssl.SSL_CTX_use_PrivateKey_file(ctx, key, FILETYPE_PEM);
+	sl_openssl.SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
+	(void)sl_openssl_reason(reason, sizeof(reason));
+	if (rc != 1 && wanted)
+		return sl_fail(err, -EINVAL,
+		               "the key '%s' has a passphrase, and nobody is asked for it: use one "
+		               "without",
+		               key);
+	if (rc != 1)
+		return sl_fail(err, -EINVAL, "cannot use the key '%s': %s", key, reason);
+	return 0;
+}
+
 static int load_files(SSL_CTX *ctx, const char *cert, const char *key, struct slime_error *err)
 {
 	char reason[160];
+	int rc;
 
 	if (sl_openssl.SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
 		return sl_fail(err, -EINVAL, "cannot use the certificate '%s': %s", cert,
 		               sl_openssl_reason(reason, sizeof(reason)));
-	if (sl_openssl.SSL_CTX_use_PrivateKey_file(ctx, key, FILETYPE_PEM) != 1)
-		return sl_fail(err, -EINVAL, "cannot use the key '%s': %s", key,
-		               sl_openssl_reason(reason, sizeof(reason)));
+	rc = load_key(ctx, key, err);
+	if (rc < 0)
+		return rc;
 	if (sl_openssl.SSL_CTX_check_private_key(ctx) != 1)
 		return sl_fail(err, -EINVAL, "the key '%s' does not belong to the certificate '%s'",
 		               key, cert);
@@ -231,6 +263,13 @@ void sl_tls_close(struct sl_tls_conn *conn)
 	sl_openssl.ERR_clear_error();
 	(void)sl_openssl.SSL_shutdown(conn->ssl);
 	sl_openssl.ERR_clear_error();
+	sl_tls_drop(conn);
+}
+
+void sl_tls_drop(struct sl_tls_conn *conn)
+{
+	if (!conn)
+		return;
 	sl_openssl.SSL_free(conn->ssl);
 	free(conn);
 }

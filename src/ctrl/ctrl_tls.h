@@ -33,6 +33,8 @@ struct sl_tls_conn *sl_tls_accept(struct sl_tls *tls, int fd);
 struct sl_tls_conn *sl_tls_connect(struct sl_tls *tls, int fd, const char *host);
 /* Says goodbye if that is possible at once. NULL is fine. */
 void sl_tls_close(struct sl_tls_conn *conn);
+/* Says nothing, so that no thread is told by SIGPIPE that nobody listens. NULL is fine. */
+void sl_tls_drop(struct sl_tls_conn *conn);
 /*
  * As recv() and send(): 0 is the peer's end, -EAGAIN: when FD is readable, -EINPROGRESS: when it
  * is writable. -EPROTO: this is no TLS, or not somebody whom we trust.

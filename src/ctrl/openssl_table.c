@@ -24,6 +24,8 @@ static const struct {
     SYMBOL(SSL_CTX_new),
     SYMBOL(SSL_CTX_free),
     SYMBOL(SSL_CTX_ctrl),
+    SYMBOL(SSL_CTX_set_default_passwd_cb),
+    SYMBOL(SSL_CTX_set_default_passwd_cb_userdata),
     SYMBOL(SSL_CTX_use_certificate_chain_file),
     SYMBOL(SSL_CTX_use_PrivateKey_file),
     SYMBOL(SSL_CTX_check_private_key),

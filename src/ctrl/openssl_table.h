@@ -24,6 +24,9 @@ struct sl_openssl_table {
 	SSL_CTX *(*SSL_CTX_new)(const SSL_METHOD *method);
 	void (*SSL_CTX_free)(SSL_CTX *ctx);
 	long (*SSL_CTX_ctrl)(SSL_CTX *ctx, int cmd, long larg, void *parg);
+	void (*SSL_CTX_set_default_passwd_cb)(SSL_CTX *ctx, int (*callback)(char *buf, int len,
+	                                                                    int writes, void *arg));
+	void (*SSL_CTX_set_default_passwd_cb_userdata)(SSL_CTX *ctx, void *arg);
 	int (*SSL_CTX_use_certificate_chain_file)(SSL_CTX *ctx, const char *file);
 	int (*SSL_CTX_use_PrivateKey_file)(SSL_CTX *ctx, const char *file, int type);
 	int (*SSL_CTX_check_private_key)(const SSL_CTX *ctx);

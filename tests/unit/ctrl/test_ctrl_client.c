@@ -356,7 +356,7 @@ static void urls_that_are_none_are_refused(void **state)
 {
 	static const char *const wrong[] = {
 	    "",           "http://",         "ftp://host:1",  "http://host:0", "http://host:99999",
-	    "http://:80", "http://ho st:80", "https://host:1"};
+	    "http://:80", "http://ho st:80", "https://host:0"};
 	struct sl_ctrl_client *none = NULL;
 
 	(void)state;
@@ -368,6 +368,88 @@ static void urls_that_are_none_are_refused(void **state)
 		assert_true(strlen(err.text) > 0);
 		assert_null(none);
 	}
+}
+
+static void what_only_https_needs_is_refused_without_it(void **state)
+{
+	static const struct sl_ctrl_opts wrong[] = {
+	    {.url = "http://host:1", .ca_file = "/ca.pem"},
+	    {.url = "https://host:1", .cert_file = "/cert.pem"},
+	    {.url = "https://host:1", .key_file = "/key.pem"},
+	};
+	struct sl_ctrl_client *none = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct sl_ctrl_opts opts = wrong[i];
+
+		opts.loop = loop;
+		assert_int_equal(sl_ctrl_create(&opts, &none, NULL), -EINVAL);
+		assert_null(none);
+	}
+}
+
+static void a_token_that_would_be_more_than_a_header_is_refused(void **state)
+{
+	struct sl_ctrl_opts opts = {
+	    .loop = loop, .url = "host:1", .token = "x\r\nTransfer-Encoding: chunked"};
+	struct sl_ctrl_client *none = NULL;
+
+	(void)state;
+	assert_int_equal(sl_ctrl_create(&opts, &none, NULL), -EINVAL);
+	assert_null(none);
+}
+
+static void a_host_without_addresses_is_said_to_be_one(void **state)
+{
+	struct sl_ctrl_opts opts = {.loop = loop, .url = "http://no-such-host.invalid:1"};
+	struct outcome o;
+
+	(void)state;
+	sl_ctrl_destroy(client);
+	assert_int_equal(sl_ctrl_create(&opts, &client, NULL), 0);
+	o = ask("GET", NULL, 5000);
+	assert_int_equal(o.status, -ECONNREFUSED);
+	assert_non_null(strstr(o.text, "has no address"));
+}
+
+static void a_name_leads_to_whichever_of_its_addresses_answers(void **state)
+{
+	static const struct script s = {.answer = OK_JSON};
+	struct sl_ctrl_opts opts = {.loop = loop};
+	char url[64];
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+
+	(void)state;
+	assert_int_equal(
+	    getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&sin, &len), 0);
+	/* ::1 as well on most hosts, where nobody listens */
+	(void)snprintf(url, sizeof(url), "localhost:%u", ntohs(sin.sin_port));
+	opts.url = url;
+	sl_ctrl_destroy(client);
+	assert_int_equal(sl_ctrl_create(&opts, &client, NULL), 0);
+	serve(&s, 1);
+	assert_int_equal(ask("GET", NULL, 5000).status, 0);
+}
+
+static void an_answer_in_pieces_is_put_together(void **state)
+{
+	static const struct script chunks = {
+	    .answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		      "4\r\n{\"n\"\r\n5\r\n: 17}\r\n0\r\n\r\n"};
+	static const struct script until_end = {.answer = "HTTP/1.1 200 OK\r\n\r\n{\"n\": 17}",
+	                                        .hang_up = 1};
+	static const struct script cut = {
+	    .answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"n\"", .hang_up = 1};
+
+	(void)state;
+	serve(&chunks, 1);
+	assert_int_equal(ask("GET", NULL, 5000).n, 17);
+	serve(&until_end, 1);
+	assert_int_equal(ask("GET", NULL, 5000).n, 17);
+	serve(&cut, 1);
+	assert_true(ask("GET", NULL, 5000).status < 0);
 }
 
 static void names_are_quoted_for_urls(void **state)
@@ -396,6 +478,11 @@ int main(void)
 	    WITH(a_dropped_call_is_not_heard_of),
 	    WITH(many_calls_at_once_share_few_connections),
 	    WITH(urls_that_are_none_are_refused),
+	    WITH(what_only_https_needs_is_refused_without_it),
+	    WITH(a_token_that_would_be_more_than_a_header_is_refused),
+	    WITH(a_host_without_addresses_is_said_to_be_one),
+	    WITH(a_name_leads_to_whichever_of_its_addresses_answers),
+	    WITH(an_answer_in_pieces_is_put_together),
 	    WITH(names_are_quoted_for_urls),
 	};
 
