@@ -16,6 +16,9 @@ const char by_name_help[] =
     "  --ctrl URL         the control plane (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
     "  --scope NAME       of this scope (default: none)\n"
     "  --token-file FILE  with the token that is the first line of FILE\n"
+    "  --ca FILE          for https: trust this authority ($DLSLIME_CTRL_CA_FILE)\n"
+    "  --cert FILE        ... show this certificate ($DLSLIME_CTRL_CERT_FILE)\n"
+    "  --key FILE         ... whose key this is ($DLSLIME_CTRL_KEY_FILE)\n"
     "  --json             as JSON\n";
 
 enum { OPT_JSON = BY_NAME_FREE, OPT_EVERY, OPT_TRANSPORT };
@@ -87,6 +90,15 @@ int by_name_take(struct by_name *b, const char *verb, int opt, const char *value
 		return 0;
 	case BY_NAME_TOKEN:
 		return read_token(b, value);
+	case BY_NAME_CA:
+		b->ca = value;
+		return 0;
+	case BY_NAME_CERT:
+		b->cert = value;
+		return 0;
+	case BY_NAME_KEY:
+		b->key = value;
+		return 0;
 	default:
 		return say_usage(verb, "that option is not one of this verb");
 	}
@@ -184,6 +196,9 @@ int by_name_open(struct by_name *b)
 	                                .alias = b->alias,
 	                                .scope = b->scope,
 	                                .token = b->token,
+	                                .ca_file = b->ca,
+	                                .cert_file = b->cert,
+	                                .key_file = b->key,
 	                                .name_prefix = "dlslime-cli"};
 	struct slime_error err;
 	int rc;

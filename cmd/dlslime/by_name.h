@@ -16,7 +16,8 @@
 struct by_name {
 	const char *url; /* --ctrl, $DLSLIME_CTRL, or http://127.0.0.1:3000 */
 	const char *scope;
-	char *token;       /* --token-file */
+	char *token; /* --token-file */
+	const char *ca, *cert, *key;
 	const char *alias; /* NULL: a passing one */
 	bool json;
 	int count;      /* -c of ping */
@@ -29,12 +30,23 @@ struct by_name {
 };
 
 /* The same options, for verbs that read their own: a part of their table, and by_name_take(). */
-enum { BY_NAME_CTRL = 256, BY_NAME_SCOPE, BY_NAME_TOKEN, BY_NAME_FREE };
-#define BY_NAME_TABLE                                                \
-	{"ctrl", required_argument, NULL, BY_NAME_CTRL},             \
-	    {"scope", required_argument, NULL, BY_NAME_SCOPE},       \
-	{                                                            \
-		"token-file", required_argument, NULL, BY_NAME_TOKEN \
+enum {
+	BY_NAME_CTRL = 256,
+	BY_NAME_SCOPE,
+	BY_NAME_TOKEN,
+	BY_NAME_CA,
+	BY_NAME_CERT,
+	BY_NAME_KEY,
+	BY_NAME_FREE
+};
+#define BY_NAME_TABLE                                               \
+	{"ctrl", required_argument, NULL, BY_NAME_CTRL},            \
+	    {"scope", required_argument, NULL, BY_NAME_SCOPE},      \
+	    {"token-file", required_argument, NULL, BY_NAME_TOKEN}, \
+	    {"ca", required_argument, NULL, BY_NAME_CA},            \
+	    {"cert", required_argument, NULL, BY_NAME_CERT},        \
+	{                                                           \
+		"key", required_argument, NULL, BY_NAME_KEY         \
 	}
 
 #ifdef DLSLIME_WITH_AGENT

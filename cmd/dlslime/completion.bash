@@ -10,7 +10,7 @@ _dlslime_values() {
 	--mem) values='alloc malloc' ;;
 	--size | --footprint | --stride) values='8 64 4K 64K 1M 64M 1G' ;;
 	--ctrl) values='http://127.0.0.1:3000' ;;
-	--token-file) files=1 ;;
+	--token-file | --ca | --cert | --key) files=1 ;;
 	--bind) values='127.0.0.1 ::1 0.0.0.0 ::' ;;
 	--output | -o) files=1 ;;
 	--port | --depth | --batch | --threads | --lanes | --seconds | --iters | --warmup | --cpu | \
@@ -43,11 +43,11 @@ _dlslime() {
 	case $verb in
 	info) values='--json --env' ;;
 	doctor) values='--json --pid' ;;
-	peers | regions | resources) values='--ctrl --scope --token-file --json' ;;
-	ping) values='--count --every --transport --ctrl --scope --token-file --json' ;;
-	links) values='--every --ctrl --scope --token-file --json' ;;
-	serve) values='--bind --port --transport --name --ctrl --scope --token-file' ;;
-	get) values='--output --force --transport --timeout --json --ctrl --scope --token-file' ;;
+	peers | regions | resources) values='--ctrl --scope --token-file --ca --cert --key --json' ;;
+	ping) values='--count --every --transport --ctrl --scope --token-file --ca --cert --key --json' ;;
+	links) values='--every --ctrl --scope --token-file --ca --cert --key --json' ;;
+	serve) values='--bind --port --transport --name --ctrl --scope --token-file --ca --cert --key' ;;
+	get) values='--output --force --transport --timeout --json --ctrl --scope --token-file --ca --cert --key' ;;
 	perf)
 		if ((COMP_CWORD == 2)); then
 			values='serve run local'

@@ -28,7 +28,8 @@ static const char help[] =
     "  --json             the result as one JSON object on one line\n"
     "  --ctrl URL         nanoctrl (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
     "  --scope NAME       where PEER is in this scope (default: none)\n"
-    "  --token-file FILE  with the token that is the first line of FILE\n";
+    "  --token-file FILE  with the token that is the first line of FILE\n"
+    "  --ca, --cert, --key FILE  when it is https: as for 'dlslime peers'\n";
 
 /* Any thread of the process may be the one that takes the signal. */
 static _Atomic int interrupted;
@@ -216,6 +217,9 @@ int verb_get(int argc, char **argv)
 		case BY_NAME_CTRL:
 		case BY_NAME_SCOPE:
 		case BY_NAME_TOKEN:
+		case BY_NAME_CA:
+		case BY_NAME_CERT:
+		case BY_NAME_KEY:
 			rc = by_name_take(&names, "get", c, optarg);
 			if (rc)
 				return rc;

@@ -31,6 +31,7 @@ static const char help[] =
     "  --ctrl URL        that nanoctrl (default: $DLSLIME_CTRL or http://127.0.0.1:3000)\n"
     "  --scope NAME      in this scope (default: none)\n"
     "  --token-file FILE with the token that is the first line of FILE\n"
+    "  --ca, --cert, --key FILE  when it is https: as for 'dlslime peers'\n"
     "\n"
     "A file may change while it is served: who is reading it gets an error, who comes\n"
     "later the new content.\n";
@@ -441,6 +442,9 @@ int verb_serve(int argc, char **argv)
 		case BY_NAME_CTRL:
 		case BY_NAME_SCOPE:
 		case BY_NAME_TOKEN:
+		case BY_NAME_CA:
+		case BY_NAME_CERT:
+		case BY_NAME_KEY:
 			rc = by_name_take(&server.names, "serve", c, optarg);
 			if (rc)
 				return rc;

@@ -30,13 +30,17 @@ struct slime_agent_opts {
 	uint32_t flags;      /* none yet */
 	uint32_t ttl_ms;     /* silent for so long, it is forgotten; renewed at a third; 0: 15000 */
 	uint32_t timeout_ms; /* of a call that blocks; 0: 5000 */
-	const char *ctrl_url;    /* "http://127.0.0.1:3000"; https is refused in this version; NULL:
-	                            tickets only */
-	const char *alias;       /* NULL: NAME_PREFIX and a number of the control plane's */
+	const char *ctrl_url; /* "http://127.0.0.1:3000", "https://ctrl:3000"; NULL: tickets only */
+	const char *alias;    /* NULL: NAME_PREFIX and a number of the control plane's */
 	const char *name_prefix; /* NULL: "agent" */
 	const char *scope;       /* agents see only agents of their scope; NULL: "" */
 	const char *token;       /* goes with every call; NULL: none */
-	const char *ca_file;     /* for https, when that comes; not read in this version */
+	/*
+	 * For https, a PEM file: the authorities of which one must have signed nanoctrl's
+	 * certificate, which must be for the host in ctrl_url; NULL: $DLSLIME_CTRL_CA_FILE, or
+	 * those that this system trusts
+	 */
+	const char *ca_file;
 	const char
 	    *resource; /* JSON object to publish about this agent in place of what is found */
 	/*
@@ -45,6 +49,10 @@ struct slime_agent_opts {
 	 * of another is taken
 	 */
 	const char *listen;
+	/* for https, PEM: what this agent shows of itself; NULL: $DLSLIME_CTRL_CERT_FILE and
+	 * $DLSLIME_CTRL_KEY_FILE, or nothing */
+	const char *cert_file;
+	const char *key_file;
 };
 
 struct slime_names {
@@ -55,7 +63,9 @@ struct slime_names {
 /*
  * Register with the control plane and begin to serve peers. -EEXIST: the alias is
  * in use by a living agent (one whose process on this host has ended is replaced).
- * -EINVAL: an option is wrong. -EACCES: the token does not allow it.
+ * -EINVAL: an option is wrong. -EACCES: the token does not allow it, or a certificate is not
+ * trusted, theirs or ours. -EPROTO: no nanoctrl answers there, or no TLS. -ENODEV: https, and no
+ * OpenSSL on this system (it is loaded when it is needed).
  */
 SLIME_API int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts,
                                  slime_agent **out, struct slime_error *err);

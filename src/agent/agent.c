@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* agent/agent.c - an agent's life: its thread, and how other threads ask it for something. */
 #include <errno.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -250,6 +253,24 @@ void sl_agent_unref(slime_agent *agent)
 		agent_free(agent);
 }
 
+static const char *env_text(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? text : NULL;
+}
+
+/* What is set for all of a job is of no use to those in it who do without TLS. */
+static void take_certificates(struct sl_ctrl_opts *out, const struct slime_agent_opts *opts)
+{
+	bool tls = opts->ctrl_url && strncasecmp(opts->ctrl_url, "https://", 8) == 0;
+	bool shows = opts->cert_file || opts->key_file;
+
+	out->ca_file = opts->ca_file || !tls ? opts->ca_file : env_text("DLSLIME_CTRL_CA_FILE");
+	out->cert_file = shows || !tls ? opts->cert_file : env_text("DLSLIME_CTRL_CERT_FILE");
+	out->key_file = shows || !tls ? opts->key_file : env_text("DLSLIME_CTRL_KEY_FILE");
+}
+
 static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
                      struct slime_error *err)
 {
@@ -280,6 +301,7 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
 	if (!agent->settled_event || event_add(agent->settled_event, NULL))
 		return sl_fail(err, -ENOMEM, "no memory for an agent");
 	ctrl.loop = agent->loop;
+	take_certificates(&ctrl, opts);
 	return ctrl.url ? sl_ctrl_create(&ctrl, &agent->ctrl, err) : 0;
 }
 
@@ -318,9 +340,8 @@ static int check_opts(slime_ctx *ctx, const struct slime_agent_opts *opts, struc
 {
 	int rc = 0;
 
-	if (!ctx || !opts || opts->size != sizeof(*opts) || opts->flags)
-		return sl_fail(err, -EINVAL,
-		               "no context, no options, or options of another version");
+	if (!ctx || opts->flags)
+		return sl_fail(err, -EINVAL, "no context, or flags that there are not");
 	if (opts->ttl_ms && (opts->ttl_ms < 1000 || opts->ttl_ms > 600000))
 		return sl_fail(err, -EINVAL, "a TTL of %u ms is not within 1000 and 600000",
 		               opts->ttl_ms);
@@ -372,13 +393,47 @@ static void open_transports(slime_ctx *ctx)
 		slime_ep_destroy(ep);
 }
 
-int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts, slime_agent **out,
+/* Handlers of the user's are not for a thread of ours, and who hangs up does not end the process.
+ */
+static int start_loop(slime_agent *agent, struct slime_error *err)
+{
+	sigset_t most, old;
+	int rc;
+
+	(void)sigfillset(&most);
+	(void)sigdelset(&most, SIGSEGV);
+	(void)sigdelset(&most, SIGBUS);
+	(void)sigdelset(&most, SIGFPE);
+	(void)sigdelset(&most, SIGILL);
+	(void)pthread_sigmask(SIG_SETMASK, &most, &old);
+	rc = pthread_create(&agent->thread, NULL, loop_main, agent);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc ? sl_fail(err, -EAGAIN, "no thread to be had for an agent") : 0;
+}
+
+/* Of a caller that knows fewer fields, too. */
+static int read_opts(const struct slime_agent_opts *opts, struct slime_agent_opts *out,
+                     struct slime_error *err)
+{
+	size_t first = offsetof(struct slime_agent_opts, cert_file);
+
+	if (!opts || (opts->size != sizeof(*opts) && opts->size != first))
+		return sl_fail(err, -EINVAL, "no options, or options of another version");
+	memset(out, 0, sizeof(*out));
+	memcpy(out, opts, opts->size);
+	return 0;
+}
+
+int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *given, slime_agent **out,
                        struct slime_error *err)
 {
 	struct sl_job job = {.start = sl_register_start};
+	struct slime_agent_opts copy, *opts = &copy;
 	slime_agent *agent;
-	int rc = check_opts(ctx, opts, err);
+	int rc = read_opts(given, opts, err);
 
+	if (!rc)
+		rc = check_opts(ctx, opts, err);
 	if (rc)
 		return rc;
 	agent = agent_new(ctx);
@@ -390,8 +445,8 @@ int slime_agent_create(slime_ctx *ctx, const struct slime_agent_opts *opts, slim
 		rc = slime_cq_create(ctx, CONNECTING_MAX, &agent->settled, err);
 	if (!rc)
 		rc = make_loop(agent, opts, err);
-	if (!rc && pthread_create(&agent->thread, NULL, loop_main, agent))
-		rc = sl_fail(err, -EAGAIN, "no thread to be had for an agent");
+	if (!rc)
+		rc = start_loop(agent, err);
 	if (rc) {
 		agent_free(agent);
 		return rc;

@@ -49,6 +49,12 @@ static const struct row rows[SL_ENV_COUNT] = {
                            "rdma: completions taken by one look at most"},
     [SL_ENV_ODP] = {"SLIME_ODP", NUMBER(0, 0, 1),
                     "rdma: 1: register memory on demand where the device can, without locking it"},
+    [SL_ENV_CTRL_CA_FILE] = {"DLSLIME_CTRL_CA_FILE", "what the system trusts", TEXT,
+                             "https to nanoctrl: PEM file of the authorities that are trusted"},
+    [SL_ENV_CTRL_CERT_FILE] = {"DLSLIME_CTRL_CERT_FILE", "none", TEXT,
+                               "https to nanoctrl: PEM file of the client certificate to show"},
+    [SL_ENV_CTRL_KEY_FILE] = {"DLSLIME_CTRL_KEY_FILE", "none", TEXT,
+                              "https to nanoctrl: PEM file of the key of that certificate"},
 };
 
 static _Atomic uint32_t complained; /* bit (1 << enum sl_env) */

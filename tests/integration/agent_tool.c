@@ -2,7 +2,7 @@
 /*
  * tests/integration/agent_tool.c - a process with agents, for the tests in Python.
  *
- *	agent_tool CTRL_URL|-
+ *	agent_tool CTRL_URL|- [CA_FILE [CERT_FILE KEY_FILE]]
  *
  * Answers a line for each line. I numbers agents of this process; "-" is "not given".
  *
@@ -21,6 +21,7 @@
  *	check I LEN SEED                ok, or wrong OFFSET: the scratch
  *	scratch I SEED                  ok: all of it filled
  *	canary I LEN SEED               ok, or wrong OFFSET: the scratch behind LEN is as filled
+ *	cost I PEER NAME LEN ROUNDS     cost RAW_NS NAMED_NS: a read, by endpoint and by name
  *	loop I PEER NAME LEN MS         reads until the next line: looped GOOD BAD WORST_NS
  *	peers I | regions I PEER        names N NAME...
  *	info I PEER                     info STATE TRANSPORT RECONNECTS INCARNATION
@@ -61,7 +62,7 @@ struct one {
 };
 
 static slime_ctx *ctx;
-static const char *url;
+static const char *url, *ca_file, *cert_file, *key_file;
 static struct one all[AGENTS_MAX];
 static struct slime_error err;
 
@@ -124,6 +125,9 @@ static void make_agent(struct one *a, char **w, const char *listen)
 	    .scope = given(w[3]),
 	    .ttl_ms = (uint32_t)strtoul(w[4], NULL, 10),
 	    .listen = listen,
+	    .ca_file = ca_file,
+	    .cert_file = cert_file,
+	    .key_file = key_file,
 	};
 	int rc = slime_agent_create(ctx, &opts, &a->agent, &err);
 
@@ -219,6 +223,69 @@ static void check(const struct one *a, size_t from, size_t to, uint64_t seed)
 		}
 	}
 	printf("ok\n");
+}
+
+static int by_number(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Both ways in turn, so that whatever else the machine does is in both; a round is so many reads.
+ */
+static int time_reads(struct one *a, char **w, unsigned rounds, double *raw, double *named)
+{
+	enum { EACH = 200 };
+	uint64_t len = strtoull(w[4], NULL, 10);
+	slime_link *link = link_of(a, w[2]);
+	slime_ep *ep = link ? slime_link_ep(link) : NULL;
+	struct slime_seg seg = {.local = a->scratch_mr, .len = len};
+	slime_rmr *remote;
+	slime_op *op;
+	int rc = ep ? slime_link_region(link, w[3], &remote, &err) : -ENOTCONN;
+
+	seg.remote = rc ? NULL : remote;
+	for (unsigned i = 0; !rc && i < rounds; i++) {
+		int64_t began = now_ns(), between;
+
+		for (unsigned k = 0; !rc && k < EACH; k++) {
+			rc = slime_ep_read(ep, &seg, 1, NULL, &op);
+			if (!rc)
+				rc = slime_op_wait(op, SLIME_FOREVER, NULL);
+			slime_op_release(rc ? NULL : op);
+		}
+		between = now_ns();
+		for (unsigned k = 0; !rc && k < EACH; k++) {
+			struct slime_named_seg by_name = {
+			    .local_mr = a->scratch_mr, .remote = w[3], .len = len};
+
+			rc = slime_link_read(link, &by_name, 1, NULL, &op);
+			if (!rc)
+				rc = slime_op_wait(op, SLIME_FOREVER, NULL);
+			slime_op_release(rc ? NULL : op);
+		}
+		raw[i] = (double)(between - began) / EACH;
+		named[i] = (double)(now_ns() - between) / EACH;
+	}
+	return rc;
+}
+
+static void cost(struct one *a, char **w)
+{
+	unsigned rounds = (unsigned)strtoul(w[5], NULL, 10);
+	double *raw = calloc(rounds + 1, sizeof(*raw)), *named = calloc(rounds + 1, sizeof(*named));
+	int rc = raw && named ? time_reads(a, w, rounds, raw, named) : -ENOMEM;
+
+	if (rc) {
+		tell(rc);
+	} else {
+		qsort(raw, rounds, sizeof(*raw), by_number);
+		qsort(named, rounds, sizeof(*named), by_number);
+		printf("cost %.1f %.1f\n", raw[rounds / 2], named[rounds / 2]);
+	}
+	free(raw);
+	free(named);
 }
 
 static void loop(struct one *a, char **w)
@@ -437,6 +504,8 @@ static void answer(char **w, unsigned n)
 		tell(0);
 	} else if (is(w, n, "canary", 4)) {
 		check(a, strtoul(w[2], NULL, 10), SCRATCH, strtoull(w[3], NULL, 10));
+	} else if (is(w, n, "cost", 6)) {
+		cost(a, w);
 	} else if (is(w, n, "loop", 6)) {
 		loop(a, w);
 	} else if (is(w, n, "peers", 2)) {
@@ -474,11 +543,14 @@ int main(int argc, char **argv)
 	char *line = NULL;
 	size_t cap = 0;
 
-	if (argc != 2 || slime_ctx_create(NULL, &ctx, &err)) {
-		(void)fprintf(stderr, "usage: agent_tool CTRL_URL\n");
+	if (argc < 2 || argc > 5 || argc == 4 || slime_ctx_create(NULL, &ctx, &err)) {
+		(void)fprintf(stderr, "usage: agent_tool CTRL_URL [CA [CERT KEY]]\n");
 		return 2;
 	}
 	url = given(argv[1]);
+	ca_file = argc > 2 ? given(argv[2]) : NULL;
+	cert_file = argc > 3 ? given(argv[3]) : NULL;
+	key_file = argc > 4 ? given(argv[4]) : NULL;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	(void)setvbuf(stdin, NULL, _IONBF, 0); /* "loop" looks at the descriptor */
 	while (getline(&line, &cap, stdin) > 0) {

@@ -2,6 +2,7 @@
 """Agents without a control plane: introduced by tickets, and what comes to their doors."""
 
 import base64
+import contextlib
 import http.client
 import json
 import signal
@@ -369,3 +370,22 @@ def test_a_place_where_it_cannot_listen_is_an_error(place):
     with Tool("-") as a:
         answer = a.ask("agent", 0, "a", "-", 0, place)
         assert answer.startswith(("error EINVAL", "error EADDRNOTAVAIL")) and "listen" in answer
+
+
+def test_who_hangs_up_within_an_answer_does_not_end_the_process(two):
+    """A write to who reads no more is SIGPIPE, which is not for the thread of a library."""
+    a, b = two
+    door = Door(b.ticket(0))
+    for i in range(200):
+        b.ok("publish", 0, f"{i}-" + "x" * 400)
+    request = (
+        f"GET /v1/agents/b/regions?scope=%s HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {door.members['secret']}\r\n\r\n" % door.members["scope"]
+    ).encode()
+    for _ in range(30):
+        with socket.create_connection((door.host, door.port)) as s:
+            s.sendall(request * 40)
+            s.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
+                s.recv(1)
+    a.expect(0, "b", "kv", seed=2)
