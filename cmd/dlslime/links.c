@@ -12,6 +12,7 @@
 
 #include "by_name.h"
 #include "say.h"
+#include "terminal.h"
 #include "verbs.h"
 
 static const char help[] = "usage: dlslime links [OPTION]...\n\n"
@@ -33,33 +34,97 @@ static const char *text_of(json_t *in, const char *name)
 	return text ? text : "";
 }
 
-/* As a column: without what a terminal would obey. */
-static void column(const char *text, int width)
+/* The columns of the table, in their order, and as wide as they like to be. */
+enum { AGENT, PEER, OVER, STATE, RATE, RECONNECTS, AGE, COLUMNS };
+static const int wide[COLUMNS] = {24, 24, 16, 12, 8, 10, 7};
+enum { NAME_WISHED = 12, NAME_LEAST = 4, STATE_LEAST = 9 };
+
+/*
+ * How wide each is in a terminal of WIDTH; 0: there is no room for it. Names give way first, then
+ * the columns that say least.
+ */
+static void fit(int width, int out[COLUMNS])
+{
+	static const int order[] = {AGE, RECONNECTS, OVER, RATE};
+	int used = COLUMNS - 1, room;
+
+	memcpy(out, wide, sizeof(wide));
+	for (int c = 0; c < COLUMNS; c++)
+		used += wide[c];
+	if (!width || used < width)
+		return;
+	used -= wide[AGENT] + wide[PEER];
+	for (size_t i = 0;
+	     i < sizeof(order) / sizeof(order[0]) && width - 1 - used < 2 * NAME_WISHED; i++) {
+		used -= out[order[i]] + 1;
+		out[order[i]] = 0;
+	}
+	if (width - 1 - used < 2 * NAME_LEAST) {
+		used -= out[STATE] - STATE_LEAST;
+		out[STATE] = STATE_LEAST;
+	}
+	if (width - 1 - used < 2) {
+		used -= out[STATE] + 1;
+		out[STATE] = 0;
+	}
+	room = width - 1 - used;
+	room = room < 2 ? 2 : room;
+	out[AGENT] = room - room / 2 < wide[AGENT] ? room - room / 2 : wide[AGENT];
+	out[PEER] = room / 2 < wide[PEER] ? room / 2 : wide[PEER];
+}
+
+/* One cell after the other; what a terminal would obey is not in it. */
+static void cell(const int widths[COLUMNS], int column, const char *text)
 {
 	char plain[600];
 
+	if (!widths[column])
+		return;
 	(void)snprintf(plain, sizeof(plain), "%s", text);
 	plain_text(plain);
-	(void)printf("%-*s ", width, plain);
+	if (column)
+		(void)putchar(' ');
+	if (column >= RATE)
+		(void)printf("%*s", widths[column], plain);
+	else if (!isatty(STDOUT_FILENO)) /* for programs: whole */
+		(void)printf("%-*s", widths[column], plain);
+	else
+		print_column(plain, widths[column]);
 }
 
-static void print_agent(json_t *snapshot, int64_t now_ms)
+static void print_head(const int widths[COLUMNS])
+{
+	static const char *const heads[COLUMNS] = {"AGENT",  "PEER",       "OVER", "STATE",
+	                                           "GBIT/S", "RECONNECTS", "AGE S"};
+
+	for (int c = 0; c < COLUMNS; c++)
+		cell(widths, c, heads[c]);
+	(void)putchar('\n');
+}
+
+static void print_agent(json_t *snapshot, int64_t now_ms, const int widths[COLUMNS])
 {
 	json_t *links = json_object_get(snapshot, "connections");
 	double gbps = json_number_value(json_object_get(snapshot, "ewma_bandwidth_bps")) / 1e9;
 	json_int_t at = json_integer_value(json_object_get(snapshot, "reported_at_ms"));
+	char rate[32], reconnects[32], age[32];
 	json_t *link;
 	size_t i;
 
+	(void)snprintf(rate, sizeof(rate), "%.3f", gbps);
+	(void)snprintf(age, sizeof(age), "%.1f", (double)(now_ms - at) / 1e3);
 	json_array_foreach(links, i, link)
 	{
-		column(text_of(snapshot, "peer_id"), 24);
-		column(text_of(link, "peer"), 24);
-		column(text_of(link, "local_nic"), 16);
-		column(text_of(link, "state"), 11);
-		(void)printf("%8.3f %10lld %7.1f\n", gbps,
-		             (long long)json_integer_value(json_object_get(link, "reconnects")),
-		             (double)(now_ms - at) / 1e3);
+		(void)snprintf(reconnects, sizeof(reconnects), "%lld",
+		               (long long)json_integer_value(json_object_get(link, "reconnects")));
+		cell(widths, AGENT, text_of(snapshot, "peer_id"));
+		cell(widths, PEER, text_of(link, "peer"));
+		cell(widths, OVER, text_of(link, "local_nic"));
+		cell(widths, STATE, text_of(link, "state"));
+		cell(widths, RATE, rate);
+		cell(widths, RECONNECTS, reconnects);
+		cell(widths, AGE, age);
+		(void)putchar('\n');
 	}
 }
 
@@ -68,6 +133,7 @@ static int show(struct by_name *b)
 	struct slime_error err;
 	struct timespec wall;
 	json_t *list, *one;
+	int widths[COLUMNS];
 	char *text;
 	size_t i;
 
@@ -83,10 +149,10 @@ static int show(struct by_name *b)
 	list = json_loads(text, 0, NULL);
 	slime_text_free(text);
 	(void)clock_gettime(CLOCK_REALTIME, &wall);
-	(void)printf("%-24s %-24s %-16s %-11s %8s %10s %7s\n", "AGENT", "PEER", "OVER", "STATE",
-	             "GBIT/S", "RECONNECTS", "AGE S");
+	fit(terminal_width(STDOUT_FILENO), widths);
+	print_head(widths);
 	json_array_foreach(list, i, one)
-	    print_agent(one, wall.tv_sec * 1000 + wall.tv_nsec / 1000000);
+	    print_agent(one, wall.tv_sec * 1000 + wall.tv_nsec / 1000000, widths);
 	json_decref(list);
 	return 0;
 }
