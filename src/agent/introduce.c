@@ -2,6 +2,7 @@
 /* agent/introduce.c - tickets as users have them: one of our own, and somebody else's. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@ struct meeting {
 	unsigned at;
 	struct sl_ctrl_client *client;
 	slime_agent *agent;
+	char own[SL_TICKET_PLACE]; /* where to listen, if it does not yet; "": nowhere */
+	struct slime_error no_own; /* and why */
 };
 
 /* Ours; NULL: no memory. Loop. */
@@ -61,35 +64,56 @@ int slime_agent_ticket(slime_agent *agent, char **out, struct slime_error *err)
 	return rc;
 }
 
-/* Our address on the way to PLACE, "HOST:0"; no packet is sent. */
-static int own_address(const char *place, char *out, size_t cap, struct slime_error *err)
+/* Our address on the way to AT as "HOST:0"; no packet is sent. */
+static int address_towards(const struct addrinfo *at, char out[static SL_TICKET_PLACE])
 {
-	const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
-	const char *colon = strrchr(place, ':');
-	bool bracket = place[0] == '[';
-	struct sockaddr_storage at;
-	socklen_t len = sizeof(at);
-	struct addrinfo *list;
-	char host[SL_TICKET_PLACE];
-	int fd, rc;
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+	char host[INET6_ADDRSTRLEN + IF_NAMESIZE];
+	int fd = socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
 
-	(void)snprintf(host, sizeof(host), "%.*s", (int)(colon - place) - 2 * bracket,
-	               place + bracket);
-	rc = getaddrinfo(host, colon + 1, &hints, &list);
-	if (rc)
-		return sl_fail(err, -EINVAL, "the ticket's address '%s': %s", place,
-		               gai_strerror(rc));
-	fd = socket(list->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	rc = fd < 0 || connect(fd, list->ai_addr, list->ai_addrlen) ||
-	     getsockname(fd, (struct sockaddr *)&at, &len) ||
-	     getnameinfo((struct sockaddr *)&at, len, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
+	rc = fd < 0 || connect(fd, at->ai_addr, at->ai_addrlen) ||
+	     getsockname(fd, (struct sockaddr *)&own, &len) ||
+	     getnameinfo((struct sockaddr *)&own, len, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
 	if (fd >= 0)
 		(void)close(fd);
-	freeaddrinfo(list);
-	if (rc)
-		return sl_fail(err, -EHOSTUNREACH, "there is no way to '%s'", place);
-	(void)snprintf(out, cap, at.ss_family == AF_INET6 ? "[%s]:0" : "%s:0", host);
-	return 0;
+	if (!rc)
+		(void)snprintf(out, SL_TICKET_PLACE, own.ss_family == AF_INET6 ? "[%s]:0" : "%s:0",
+		               host);
+	return rc ? -EHOSTUNREACH : 0;
+}
+
+/*
+ * Where the peer can answer: our address on the way to the first of its places that there is a way
+ * to. Names are looked up here, on the user's thread.
+ */
+static void find_own(struct meeting *m)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV};
+
+	for (unsigned i = 0; i < m->ticket.nplaces && !m->own[0]; i++) {
+		char host[SL_TICKET_HOST];
+		struct addrinfo *list;
+		unsigned port;
+		bool numeric;
+		int rc;
+
+		if (sl_place_read("the address", m->ticket.place[i], host, &port, &numeric, NULL))
+			continue;
+		rc = getaddrinfo(host, "9", &hints, &list);
+		if (rc) {
+			(void)sl_fail(&m->no_own, -EHOSTUNREACH,
+			              "the ticket's address '%.100s': %s", m->ticket.place[i],
+			              gai_strerror(rc));
+			continue;
+		}
+		for (const struct addrinfo *at = list; at && !m->own[0]; at = at->ai_next)
+			(void)address_towards(at, m->own);
+		freeaddrinfo(list);
+		if (!m->own[0])
+			(void)sl_fail(&m->no_own, -EHOSTUNREACH, "there is no way to '%.100s'",
+			              m->ticket.place[i]);
+	}
 }
 
 static void meet(struct sl_job *job);
@@ -148,15 +172,11 @@ static void meet(struct sl_job *job)
 static void start_meeting(slime_agent *agent, struct sl_job *job)
 {
 	struct meeting *m = job->arg;
-	char place[SL_TICKET_PLACE + 8];
-	struct slime_error err;
+	struct slime_error err = m->no_own;
 	int rc = 0;
 
-	if (!agent->door) { /* the peer must be able to answer */
-		rc = own_address(m->ticket.place[0], place, sizeof(place), &err);
-		if (!rc)
-			rc = sl_door_open(agent, place, &err);
-	}
+	if (!agent->door) /* the peer must be able to answer */
+		rc = m->own[0] ? sl_door_open(agent, m->own, &err) : -EHOSTUNREACH;
 	if (rc)
 		sl_job_done(agent, job, rc, &err);
 	else
@@ -194,6 +214,7 @@ int slime_agent_introduce(slime_agent *agent, const char *ticket, char **alias_o
 	alias = strdup(m.ticket.alias);
 	if (!alias)
 		return sl_fail(err, -ENOMEM, "no memory for an alias");
+	find_own(&m);
 	rc = sl_agent_run(agent, &job, err);
 	if (!rc && alias_out)
 		*alias_out = alias;

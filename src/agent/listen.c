@@ -57,6 +57,7 @@ struct sl_door {
 	struct event *round;
 	TAILQ_HEAD(callers, caller) callers; /* the oldest first */
 	unsigned ncallers, nstrangers, came;
+	char *name; /* as the user has it; NULL: an address */
 	unsigned nplaces;
 	char place[SL_TICKET_PLACES][SL_TICKET_PLACE];
 };
@@ -234,6 +235,9 @@ static int find_places(struct sl_door *door, int fd, struct slime_error *err)
 	if (getsockname(fd, (struct sockaddr *)&at, &len))
 		return sl_fail(err, -errno, "where the agent listens cannot be found out");
 	port = ntohs(at.ss_family == AF_INET6 ? six->sin6_port : four->sin_port);
+	if (door->name)
+		(void)snprintf(door->place[door->nplaces++], SL_TICKET_PLACE, "%.253s:%u",
+		               door->name, port);
 	any = at.ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr)
 	                               : four->sin_addr.s_addr == htonl(INADDR_ANY);
 	if (any)
@@ -260,23 +264,19 @@ static int bind_to(const struct addrinfo *at)
 }
 
 /* A listening socket at PLACE ("host:port", "[::]:0"), or a negative errno and a sentence. */
-static int open_socket(const char *place, struct slime_error *err)
+static int open_socket(struct sl_door *door, const char *place, struct slime_error *err)
 {
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	const char *colon = strrchr(place, ':');
-	size_t len = colon ? (size_t)(colon - place) : 0;
+	char host[SL_TICKET_HOST], service[8], name[64];
 	struct addrinfo *list;
-	char host[256], name[64];
-	int rc;
+	unsigned port;
+	bool numeric;
+	int rc = sl_place_read("the place to listen", place, host, &port, &numeric, err);
 
-	if (!len || !colon[1] || len >= sizeof(host))
-		return sl_fail(err, -EINVAL, "'%.100s' is no place to listen, as host:port", place);
-	if (place[0] == '[' && place[len - 1] == ']') {
-		place++;
-		len -= 2;
-	}
-	(void)snprintf(host, sizeof(host), "%.*s", (int)len, place);
-	rc = getaddrinfo(host, colon + 1, &hints, &list);
+	if (rc)
+		return rc;
+	(void)snprintf(service, sizeof(service), "%u", port);
+	rc = getaddrinfo(host, service, &hints, &list);
 	if (rc)
 		return sl_fail(err, -EINVAL, "cannot listen at '%.100s': %s", host,
 		               gai_strerror(rc));
@@ -285,6 +285,8 @@ static int open_socket(const char *place, struct slime_error *err)
 	if (rc < 0)
 		return sl_fail(err, rc, "cannot listen at '%.100s': %s", host,
 		               sl_error_name(rc, name, sizeof(name)));
+	if (!numeric) /* others may know it by another address than we do */
+		door->name = strdup(host);
 	return rc;
 }
 
@@ -315,7 +317,7 @@ int sl_door_open(slime_agent *agent, const char *place, struct slime_error *err)
 	TAILQ_INIT(&door->callers);
 	door->http = evhttp_new(agent->loop);
 	door->round = event_new(agent->loop, -1, 0, on_round, door);
-	fd = door->http && door->round ? open_socket(place, err)
+	fd = door->http && door->round ? open_socket(door, place, err)
 	                               : sl_fail(err, -ENOMEM, "no memory to listen");
 	rc = fd < 0 ? fd : find_places(door, fd, err);
 	if (!rc && open_http(door, fd))
@@ -355,5 +357,6 @@ void sl_door_close(slime_agent *agent)
 		forget(door, c);
 	if (door->round)
 		event_free(door->round);
+	free(door->name);
 	free(door);
 }

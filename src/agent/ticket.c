@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "agent/ticket.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -54,23 +55,99 @@ static bool take_hex(json_t *in, char *out, size_t cap)
 	return take_text(in, cap - 1, out, cap) && strspn(out, "0123456789abcdef") == cap - 1;
 }
 
-/* "host:port", with nothing in it that would lead elsewhere in a url. */
-static bool take_place(json_t *in, char *out)
+/* Labels of letters, digits, '-' and '_' with dots between them. */
+static bool is_name(const char *host)
 {
-	const char *colon;
-	char *end;
-	long port;
+	static const char letters[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-	if (!take_text(in, 3, out, SL_TICKET_PLACE) || strpbrk(out, "/?#@ \\"))
-		return false;
-	colon = strrchr(out, ':');
-	if (!colon || colon == out || colon[1] < '0' || colon[1] > '9')
-		return false;
-	port = strtol(colon + 1, &end, 10);
-	return !*end && port > 0 && port <= 65535;
+	for (;;) {
+		size_t n = strspn(host, letters);
+
+		if (n < 1 || n > 63 || host[0] == '-' || (host[n] && host[n] != '.'))
+			return false;
+		if (!host[n] || !host[n + 1])
+			return true;
+		host += n + 1;
+	}
 }
 
-static bool take_all(json_t *in, struct sl_ticket *out)
+/* With the name of an interface behind it, or without. */
+static bool is_six(const char *host)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct in6_addr any;
+	size_t n = strcspn(host, "%");
+
+	if (n >= sizeof(address) ||
+	    (host[n] && (!host[n + 1] || strpbrk(host + n + 1, "/?#@[]:% \\"))))
+		return false;
+	memcpy(address, host, n);
+	address[n] = '\0';
+	return inet_pton(AF_INET6, address, &any) == 1;
+}
+
+/* Digits and dots are no name: somebody has mistyped an address. */
+static int read_host(const char *what, const char *place, bool bracket, const char *host,
+                     bool *numeric, struct slime_error *err)
+{
+	struct in_addr any;
+
+	*numeric = bracket || inet_pton(AF_INET, host, &any) == 1;
+	if (bracket && !is_six(host))
+		return sl_fail(err, -EINVAL, "%s '%.100s': in the brackets is no address of IPv6",
+		               what, place);
+	if (!bracket && strchr(host, ':'))
+		return sl_fail(err, -EINVAL,
+		               "%s '%.100s': an address of IPv6 stands in brackets, as [::1]:4000",
+		               what, place);
+	if (!*numeric && (!is_name(host) || !host[strspn(host, "0123456789.")]))
+		return sl_fail(err, -EINVAL, "%s '%.100s' has neither an address nor a name in it",
+		               what, place);
+	return 0;
+}
+
+int sl_place_read(const char *what, const char *place, char host[static SL_TICKET_HOST],
+                  unsigned *port, bool *numeric, struct slime_error *err)
+{
+	const char *colon = strrchr(place, ':');
+	size_t len = colon ? (size_t)(colon - place) : 0;
+	bool bracket = place[0] == '[';
+
+	if (!len || !colon[1] || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+	    strlen(colon + 1) > 5 || strtoul(colon + 1, NULL, 10) > 65535)
+		return sl_fail(err, -EINVAL, "%s '%.100s' is not of the form host:port", what,
+		               place);
+	if (bracket && place[len - 1] != ']')
+		return sl_fail(err, -EINVAL, "%s '%.100s' has a bracket that is not closed", what,
+		               place);
+	if (len - 2 * bracket >= SL_TICKET_HOST)
+		return sl_fail(err, -EINVAL, "%s '%.100s' has a host of more than %d characters",
+		               what, place, SL_TICKET_HOST - 1);
+	memcpy(host, place + bracket, len - 2 * bracket);
+	host[len - 2 * bracket] = '\0';
+	*port = (unsigned)strtoul(colon + 1, NULL, 10);
+	return read_host(what, place, bracket, host, numeric, err);
+}
+
+/* Where the agent is: a port that there is, too. */
+static int take_place(json_t *in, char *out, struct slime_error *err)
+{
+	char host[SL_TICKET_HOST];
+	struct slime_error why;
+	unsigned port;
+	bool numeric;
+
+	if (!take_text(in, 1, out, SL_TICKET_PLACE))
+		return sl_fail(err, -EPROTO, "the ticket has an address that is none, or too long");
+	if (sl_place_read("the ticket's address", out, host, &port, &numeric, &why))
+		return sl_fail(err, -EPROTO, "%s", why.text);
+	if (!port)
+		return sl_fail(err, -EPROTO, "the ticket's address '%.100s' has the port 0", out);
+	return 0;
+}
+
+static int take_all(json_t *in, struct sl_ticket *out, struct slime_error *err)
 {
 	json_t *places = json_object_get(in, "at"), *place;
 	size_t i;
@@ -80,14 +157,16 @@ static bool take_all(json_t *in, struct sl_ticket *out)
 	    !take_hex(json_object_get(in, "life"), out->life, sizeof(out->life)) ||
 	    !take_hex(json_object_get(in, "secret"), out->secret, sizeof(out->secret)) ||
 	    !json_array_size(places) || json_array_size(places) > SL_TICKET_PLACES)
-		return false;
+		return sl_fail(err, -EPROTO, "the ticket is damaged: a member is missing or wrong");
 	json_array_foreach(places, i, place)
 	{
-		if (!take_place(place, out->place[i]))
-			return false;
+		int rc = take_place(place, out->place[i], err);
+
+		if (rc)
+			return rc;
 	}
 	out->nplaces = (unsigned)i;
-	return true;
+	return 0;
 }
 
 int sl_ticket_read(const char *text, size_t len, struct sl_ticket *out, struct slime_error *err)
@@ -117,10 +196,8 @@ int sl_ticket_read(const char *text, size_t len, struct sl_ticket *out, struct s
 	if (json_integer_value(json_object_get(in, "v")) != 1)
 		rc =
 		    sl_fail(err, -EPROTO, "the ticket is of a version that this one does not know");
-	else if (!take_all(in, out))
-		rc = sl_fail(err, -EPROTO, "the ticket is damaged: a member is missing or wrong");
 	else
-		rc = 0;
+		rc = take_all(in, out, err);
 	json_decref(in);
 	return rc;
 }

@@ -10,13 +10,16 @@
 #ifndef SL_TICKET_H
 #define SL_TICKET_H
 
+#include <stdbool.h>
+
 #include "agent/message.h"
 
 enum {
 	SL_TICKET_SECRET = 33, /* hex digits and a NUL */
 	SL_TICKET_PLACES = 8,
-	SL_TICKET_PLACE = 72, /* "[fe80::1%eth0]:65535" */
-	SL_TICKET_MAX = 8192, /* of the text */
+	SL_TICKET_HOST = 254,  /* a name of 253 characters, or an address */
+	SL_TICKET_PLACE = 264, /* "[fe80::1%eth0]:65535", "node7.example:4000" */
+	SL_TICKET_MAX = 8192,  /* of the text */
 };
 
 struct sl_ticket {
@@ -30,6 +33,13 @@ struct sl_ticket {
 
 /* malloc()ed, or NULL: no memory. */
 char *sl_ticket_text(const struct sl_ticket *ticket);
+
+/*
+ * PLACE, "host:port", in parts: an address (of IPv6 in brackets, which HOST is without) or a name,
+ * which is not looked up. *NUMERIC: it is an address. -EINVAL with a sentence, which calls it WHAT.
+ */
+int sl_place_read(const char *what, const char *place, char host[static SL_TICKET_HOST],
+                  unsigned *port, bool *numeric, struct slime_error *err);
 
 /* Blanks around it are passed over. -EPROTO with a sentence: it is no ticket of an agent. */
 int sl_ticket_read(const char *text, size_t len, struct sl_ticket *out, struct slime_error *err);
