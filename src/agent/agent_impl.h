@@ -88,6 +88,16 @@ struct sl_known {
 	LIST_ENTRY(sl_known) entry;
 };
 
+/*
+ * A name that a user is asking for. The news that come until the answer is kept may be younger
+ * than the answer, so what is kept then is asked for anew before it is used.
+ */
+struct sl_asking {
+	const char *name;
+	bool overtaken; /* lock */
+	LIST_ENTRY(sl_asking) entry;
+};
+
 enum { SL_BUCKETS = 64, SL_NOTHING_NEW_US = 50000 /* before a long question is asked again */ };
 
 /* One connection of a link, from its endpoint's creation to its loss. Counted. */
@@ -100,6 +110,7 @@ struct sl_session {
 	int64_t buried_ns;      /* when the last user left it */
 	_Atomic bool dead;      /* a transfer, or a look, found the peer gone */
 	LIST_HEAD(, sl_known) known[SL_BUCKETS]; /* lock */
+	LIST_HEAD(, sl_asking) asking;           /* lock */
 	/* lock: of regions that moved; a transfer that found one before may be about to use it */
 	LIST_HEAD(, sl_known) retired;
 	TAILQ_ENTRY(sl_session) entry;
@@ -174,6 +185,7 @@ struct slime_agent {
 	uint64_t seq;              /* loop: of our last message */
 	int64_t looked_ns;         /* loop: when links were last looked at */
 	_Atomic uint64_t incarnation;
+	_Atomic uint64_t registered; /* so many times */
 
 	/* loop: register.c */
 	struct event *renew_timer;
@@ -235,6 +247,11 @@ json_t *sl_identity_resource(slime_ctx *ctx);
 void sl_register_start(slime_agent *agent, struct sl_job *job);
 /* We are unknown to the control plane, or somebody else took the name: register anew. */
 void sl_register_again(slime_agent *agent);
+/*
+ * Wait until it has happened more than TIMES; false: not in time. Any thread but the loop. (An
+ * incarnation does not tell: it is the same with another control plane that has just begun.)
+ */
+bool sl_register_wait(slime_agent *agent, uint64_t times, int64_t until_ns);
 /* Take leave of the control plane; ends JOB. */
 void sl_register_leave(slime_agent *agent, struct sl_job *job);
 void sl_register_stop(slime_agent *agent);
@@ -344,7 +361,10 @@ void sl_session_ref(struct sl_session *s);
 void sl_session_unref(slime_agent *agent, struct sl_session *s);
 void sl_session_free(struct sl_session *s);
 struct sl_known *sl_session_find_locked(struct sl_session *s, const char *name);
+/* NAME, NULL: any name, means something else by now. */
 void sl_session_forget_locked(struct sl_session *s, const char *name);
+/* ... or may do so. */
+void sl_session_doubt_locked(struct sl_session *s);
 void sl_session_told_locked(struct sl_session *s, const char *name, const char *life,
                             const char *desc);
 /* Ask for region NAME of SESSION's peer; blocks. */

@@ -145,16 +145,6 @@ static struct sl_doubt *doubt_of(slime_agent *agent)
 	return agent->doubt;
 }
 
-static void doubt_session_locked(struct sl_session *s)
-{
-	struct sl_known *k;
-
-	for (unsigned b = 0; b < SL_BUCKETS; b++) {
-		LIST_FOREACH(k, &s->known[b], entry)
-		k->doubted = !k->stale; /* a stale one is asked for before it is used */
-	}
-}
-
 void sl_doubt_all(slime_agent *agent)
 {
 	struct sl_doubt *d = doubt_of(agent);
@@ -171,7 +161,7 @@ void sl_doubt_all(slime_agent *agent)
 		}
 		sl_lock_take(&agent->lock);
 		if (link->session)
-			doubt_session_locked(link->session);
+			sl_session_doubt_locked(link->session);
 		sl_lock_drop(&agent->lock);
 	}
 	if (d && !d->call)

@@ -96,10 +96,30 @@ static void forget(struct sl_known *k)
 	k->doubted = false;
 }
 
+static void overtake(struct sl_session *s, const char *name)
+{
+	struct sl_asking *q;
+
+	LIST_FOREACH(q, &s->asking, entry)
+	q->overtaken = q->overtaken || !name || strcmp(q->name, name) == 0;
+}
+
+void sl_session_doubt_locked(struct sl_session *s)
+{
+	struct sl_known *k;
+
+	overtake(s, NULL);
+	for (unsigned b = 0; b < SL_BUCKETS; b++) {
+		LIST_FOREACH(k, &s->known[b], entry)
+		k->doubted = !k->stale; /* a stale one is asked for before it is used */
+	}
+}
+
 void sl_session_forget_locked(struct sl_session *s, const char *name)
 {
 	struct sl_known *k;
 
+	overtake(s, name);
 	if (name) {
 		k = sl_session_find_locked(s, name);
 		if (k)
@@ -118,6 +138,7 @@ void sl_session_told_locked(struct sl_session *s, const char *name, const char *
 {
 	struct sl_known *k = sl_session_find_locked(s, name);
 
+	overtake(s, name);
 	if (!k)
 		return;
 	k->stale = strcmp(s->life, life) || !k->desc || strcmp(k->desc, desc);
@@ -201,7 +222,8 @@ static void take_unused_locked(const slime_link *link, struct sl_session *s, str
 }
 
 /* Put RMR under R's name with R's text, unless another thread was faster. */
-static int keep(slime_link *link, struct sl_session *s, struct resolve *r, slime_rmr *rmr)
+static int keep(slime_link *link, struct sl_session *s, struct resolve *r,
+                const struct sl_asking *asking, slime_rmr *rmr)
 {
 	struct sl_known *fresh = calloc(1, sizeof(*fresh)), *k;
 	struct knowns unused = LIST_HEAD_INITIALIZER(unused);
@@ -219,6 +241,7 @@ static int keep(slime_link *link, struct sl_session *s, struct resolve *r, slime
 	if (!k && fresh && fresh->name) {
 		fresh->rmr = rmr;
 		fresh->desc = r->text;
+		fresh->stale = asking->overtaken;
 		LIST_INSERT_HEAD(&s->known[sl_bucket_of(r->name)], fresh, entry);
 		fresh = NULL;
 		r->text = NULL;
@@ -237,23 +260,39 @@ static int keep(slime_link *link, struct sl_session *s, struct resolve *r, slime
 	return rc;
 }
 
-int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
-                       struct slime_error *err)
+static int resolve(slime_link *link, struct sl_session *s, const struct sl_asking *asking,
+                   struct slime_error *err)
 {
-	struct resolve r = {.peer = link->peer, .name = name};
+	struct resolve r = {.peer = link->peer, .name = asking->name};
 	struct sl_job job = {.start = start_resolve, .arg = &r};
 	slime_rmr *rmr;
-	int rc = sl_name_check("the name of a region", name, err);
+	int rc = sl_agent_run(link->agent, &job, err);
 
-	if (!rc)
-		rc = sl_agent_run(link->agent, &job, err);
 	if (!rc && r.life[0] && strcmp(r.life, s->life))
 		rc = sl_fail(err, -ECONNRESET, "'%.100s' has come back as another process",
 		             link->peer);
 	if (!rc)
 		rc = slime_ep_import(s->ep, &r.desc, &rmr, err);
-	if (!rc && keep(link, s, &r, rmr))
+	if (!rc && keep(link, s, &r, asking, rmr))
 		rc = sl_fail(err, -ENOMEM, "no memory for a region");
 	free(r.text);
+	return rc;
+}
+
+int sl_session_resolve(slime_link *link, struct sl_session *s, const char *name,
+                       struct slime_error *err)
+{
+	struct sl_asking asking = {.name = name};
+	int rc = sl_name_check("the name of a region", name, err);
+
+	if (rc)
+		return rc;
+	sl_lock_take(&link->agent->lock);
+	LIST_INSERT_HEAD(&s->asking, &asking, entry);
+	sl_lock_drop(&link->agent->lock);
+	rc = resolve(link, s, &asking, err);
+	sl_lock_take(&link->agent->lock);
+	LIST_REMOVE(&asking, entry);
+	sl_lock_drop(&link->agent->lock);
 	return rc;
 }

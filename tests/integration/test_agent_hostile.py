@@ -4,7 +4,6 @@
 import base64
 import contextlib
 import http.client
-import http.server
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ import time
 
 import pytest
 from agents import DEADLINE_S, Daemon, Tool
+from between import Between
 
 
 def until(what, happened, timeout=20):
@@ -58,52 +58,6 @@ class Raw:
         self.listener.close()
         for s in self.held:
             s.close()
-
-
-class Between(http.server.ThreadingHTTPServer):
-    """Stands between agents and a nanoctrl; CHANGE(method, path, status, body) may change an answer."""
-
-    daemon_threads = True
-
-    def __init__(self, ctrl):
-        self.ctrl, self.n, self.change = ctrl, 0, lambda method, path, status, body: (status, body)
-        between = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def pass_on(self):
-                between.n += 1
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                c = http.client.HTTPConnection("127.0.0.1", ctrl.port, timeout=90)
-                headers = {k: v for k, v in self.headers.items() if k in ("Content-Type", "Authorization")}
-                c.request(self.command, self.path, body or None, headers)
-                reply = c.getresponse()
-                status, text = reply.status, reply.read()
-                c.close()
-                status, text = between.change(self.command, self.path, status, text)
-                text = text if isinstance(text, bytes) else json.dumps(text).encode()
-                with contextlib.suppress(OSError):
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(text)))
-                    self.end_headers()
-                    self.wfile.write(text)
-
-            do_GET = do_POST = do_PUT = do_DELETE = pass_on
-
-            def log_message(self, *args):
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:%d" % self.server_address[1]
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def __exit__(self, *exc):
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, *args):
-        pass
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""News of a region that overtake the answer to a question about it."""
+
+import pytest
+from agents import Daemon, Tool
+from between import Gate
+
+KV = "GET /v1/agents/b/regions/kv"
+
+
+@pytest.fixture
+def three():
+    """An agent behind a gate with a link to another, whose region it has not asked for yet."""
+    with Daemon() as ctrl, Gate(ctrl) as gate, Tool(gate.url) as a, Tool(ctrl.url) as b:
+        a.agent(0, "a", seed=1)
+        b.agent(0, "b", seed=2)
+        b.ok("publish", 0, "kv")
+        a.ok("connect", 0, "b", "-")
+        a.ok("wait", 0, "b", 10000)
+        yield gate, a, b
+
+
+def overtaken(gate, a, change):
+    """A's first read of kv, which is answered after the news of CHANGE; its status."""
+    gate.hold(KV)
+    a.say("read", 0, "b", "kv", 4096, 5000)
+    gate.wait_held()
+    asked = gate.seen("GET /v1/watch")
+    change()
+    gate.wait_seen("GET /v1/watch", asked + 1)  # it asks for more, so these it has read
+    gate.hold(None)
+    return a.line().split()[1]
+
+
+def test_a_region_that_moves_while_it_is_asked_for_is_read_where_it_is(three):
+    gate, a, b = three
+
+    def move():
+        b.ok("memory", 0, 1 << 16, 3)  # the old one stays where it is, readable
+        b.ok("publish", 0, "kv")
+
+    assert overtaken(gate, a, move) == "0"
+    a.ok("check", 0, 4096, 3)
+
+
+def test_a_region_that_is_withdrawn_while_it_is_asked_for_is_not_read(three):
+    gate, a, b = three
+    assert overtaken(gate, a, lambda: b.ok("withdraw", 0, "kv")) == "ESTALE"
+
+
+def test_news_of_other_regions_cost_no_second_question(three):
+    gate, a, b = three
+    assert overtaken(gate, a, lambda: b.ok("publish", 0, "other")) == "0"
+    a.ok("check", 0, 4096, 2)
+    assert gate.seen(KV) == 1
