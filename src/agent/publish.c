@@ -130,11 +130,19 @@ json_t *sl_publish_record(slime_agent *agent, const char *name)
 	return record;
 }
 
+static bool is_forgotten(int status)
+{
+	return status == -ENOENT || status == -ESTALE;
+}
+
 static void on_done(void *arg, const struct sl_ctrl_reply *reply)
 {
 	struct sl_job *job = arg;
+	slime_agent *agent = job->state;
 
-	sl_job_done(job->state, job, reply->status, &reply->err);
+	if (is_forgotten(reply->status))
+		sl_register_again(agent);
+	sl_job_done(agent, job, reply->status, &reply->err);
 }
 
 static void start(slime_agent *agent, struct sl_job *job)
@@ -157,14 +165,27 @@ static void start(slime_agent *agent, struct sl_job *job)
 		sl_job_done(agent, job, sl_fail(&err, -ENOMEM, "no memory to publish"), &err);
 }
 
+/* A control plane that was away may have forgotten us: then once more, when it knows us again. */
+static int tell_ctrl(slime_agent *agent, struct batch *b, struct slime_error *err)
+{
+	int64_t until_ns = sl_clock_ns() + agent->timeout_ms * SL_NS_PER_MS;
+	struct sl_job job = {.start = start, .arg = b};
+	uint64_t times;
+	int rc;
+
+	do {
+		times = atomic_load(&agent->registered);
+		rc = sl_agent_run(agent, &job, err);
+	} while (is_forgotten(rc) && sl_register_wait(agent, times, until_ns));
+	return rc;
+}
+
 static int tell(slime_agent *agent, struct batch *b, struct slime_error *err)
 {
-	struct sl_job job = {.start = start, .arg = b};
 	int rc = b->put && b->gone ? 0 : sl_fail(err, -ENOMEM, "no memory to publish");
 
 	if (!rc && agent->ctrl)
-		rc = sl_agent_run(agent, &job, err);
-
+		rc = tell_ctrl(agent, b, err);
 	json_decref(b->put);
 	json_decref(b->gone);
 	return rc;

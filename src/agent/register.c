@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/agent_impl.h"
 #include "agent/listen.h"
@@ -81,7 +82,11 @@ static void registered(slime_agent *agent, json_t *body)
 	}
 	agent->renew_failures = 0;
 	agent->mail_after = 0; /* a mailbox is of one incarnation */
+	sl_lock_take(&agent->lock);
 	atomic_store(&agent->incarnation, (uint64_t)incarnation);
+	atomic_fetch_add(&agent->registered, 1);
+	(void)pthread_cond_broadcast(&agent->changed);
+	sl_lock_drop(&agent->lock);
 	sl_mailbox_start(agent);
 	if (first) {
 		sl_timer_in(agent->renew_timer, FIRST_RENEW_MS * 1000); /* its first snapshot */
@@ -237,6 +242,19 @@ void sl_register_again(slime_agent *agent)
 {
 	if (!agent->renew_call && agent->renew_timer)
 		sl_timer_in(agent->renew_timer, 0);
+}
+
+bool sl_register_wait(slime_agent *agent, uint64_t times, int64_t until_ns)
+{
+	const struct timespec until = {.tv_sec = until_ns / SL_NS_PER_S,
+	                               .tv_nsec = until_ns % SL_NS_PER_S};
+	int rc = 0;
+
+	sl_lock_take(&agent->lock);
+	while (atomic_load(&agent->registered) <= times && !agent->closing && !rc)
+		rc = pthread_cond_timedwait(&agent->changed, &agent->lock.mutex, &until);
+	sl_lock_drop(&agent->lock);
+	return atomic_load(&agent->registered) > times;
 }
 
 static void on_left(void *arg, const struct sl_ctrl_reply *reply)

@@ -79,6 +79,37 @@ def test_nanoctrl_killed_for_a_while_is_not_noticed_by_transfers(ctrl):
             assert a.ok("info", 0, "b").split()[3] == "0"
 
 
+def test_nanoctrl_that_has_forgotten_an_agent_is_told_who_it_is(ctrl):
+    """Another one in its place, with nothing in its memory."""
+    with Tool(ctrl.url) as a, server(ctrl.url, 1) as b:
+        a.agent(0, "a")
+        a.expect(0, "b", "kv", seed=1)
+        ctrl.kill()
+        with Daemon(port=ctrl.port):
+            b.ok("publish", 0, "more")
+            assert a.ok("regions", 0, "b").split()[2:] == ["kv", "more"]
+            b.ok("withdraw", 0, "more")
+            a.expect(0, "b", "kv", seed=1)
+
+
+def test_another_nanoctrl_counts_from_the_beginning(ctrl):
+    """The lives of peers have smaller numbers with it, and are met all the same."""
+    with Tool(ctrl.url) as a:
+        a.agent(0, "a")
+        for life in range(1, 6):
+            with server(ctrl.url, life):
+                a.expect(0, "b", "kv", seed=life)
+        with server(ctrl.url, 6) as b:
+            a.expect(0, "b", "kv", seed=6)
+            ctrl.kill()
+            with Daemon(port=ctrl.port) as other:
+                b.ok("publish", 0, "more")
+                b.kill()
+                for life in (7, 8):
+                    with server(other.url, life):
+                        a.expect(0, "b", "kv", seed=life)
+
+
 def until_stale(tool, region):
     """The news of B come in order: what it did before REGION was withdrawn is known as well."""
     until = time.monotonic() + 20
