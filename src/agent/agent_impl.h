@@ -134,6 +134,7 @@ struct slime_link {
 	struct sl_sessions old;      /* loop: lost, but pinned */
 	uint64_t reconnects;         /* loop writes, lock reads */
 	uint64_t peer_incarnation;   /* likewise */
+	bool recount; /* loop: whatever the peer's next incarnation is, it counts from there on */
 	uint64_t transfers, bytes, failed, waited[SLIME_LINK_WAITS]; /* lock */
 	int64_t logged_ns;                                           /* lock */
 	char said[1024]; /* likewise: why this transport, or what went wrong */
@@ -301,6 +302,9 @@ struct sl_ctrl_call *sl_mailbox_post(slime_agent *agent, const char *peer,
 
 /* follow.c: changes of the peers that we have links to */
 void sl_follow_update(slime_agent *agent);
+/* We have registered anew, at REVISION: if that is lower than what we have seen, then with another
+ * control plane, whose news we have not had. */
+void sl_follow_begin_again(slime_agent *agent, uint64_t revision);
 void sl_follow_stop(slime_agent *agent);
 
 /* doubt.c: ask the control plane about every region that we know, in time. Loop. */
@@ -314,6 +318,8 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life,
                        uint64_t incarnation);
 void sl_link_peer_gone(slime_agent *agent, const char *peer);
+/* The control plane may be another one, which counts incarnations from the beginning. */
+void sl_link_recount(slime_agent *agent);
 /* PEER is somebody whom a ticket introduced, whatever was known of the name before. */
 void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
                         uint64_t incarnation);

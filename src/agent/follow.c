@@ -166,6 +166,17 @@ void sl_follow_update(slime_agent *agent)
 	sl_timer_in(agent->follow_timer, 1000); /* several links at once are one new question */
 }
 
+void sl_follow_begin_again(slime_agent *agent, uint64_t revision)
+{
+	if (revision >= agent->follow_after)
+		return;
+	agent->follow_after = revision;
+	agent->follow_changed = true;
+	sl_doubt_all(agent);
+	if (agent->follow_timer)
+		sl_timer_in(agent->follow_timer, 0);
+}
+
 void sl_follow_stop(slime_agent *agent)
 {
 	if (agent->follow_call)

@@ -17,9 +17,16 @@ static void met(slime_link *link, const char *life, uint64_t incarnation)
 		link->peer_seq = 0;
 		link->failures = 0; /* those were of another */
 	}
+	link->recount = false;
 	sl_lock_take(&link->agent->lock);
 	link->peer_incarnation = incarnation;
 	sl_lock_drop(&link->agent->lock);
+}
+
+/* Is INCARNATION of a life of the peer's that is over? */
+static bool is_over(const slime_link *link, uint64_t incarnation)
+{
+	return incarnation < link->peer_incarnation && !link->recount;
 }
 
 static void on_call(slime_agent *agent, slime_link *link, const char *from, uint64_t incarnation,
@@ -81,7 +88,7 @@ void sl_link_message(slime_agent *agent, const char *from, uint64_t incarnation,
 		memcpy(msg->key + len, "@", 2); /* the called end of a link to ourselves */
 	}
 	link = link_of(agent, from, msg);
-	if (link && (incarnation < link->peer_incarnation ||
+	if (link && (is_over(link, incarnation) ||
 	             (strcmp(link->peer_life, msg->life) == 0 && msg->seq <= link->peer_seq)))
 		return; /* of a life that is over, or late */
 	if (call_msg) {
@@ -124,7 +131,7 @@ void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, u
 
 	for (link = TAILQ_FIRST(&agent->links); link; link = next) {
 		next = TAILQ_NEXT(link, entry);
-		if (strcmp(link->peer, peer) || incarnation < link->peer_incarnation)
+		if (strcmp(link->peer, peer) || is_over(link, incarnation))
 			continue;
 		if (strcmp(link->peer_life, life) == 0 && link->state != SLIME_LINK_LOST &&
 		    link->state != SLIME_LINK_RECONNECTING) {
@@ -145,14 +152,17 @@ void sl_link_introduced(slime_agent *agent, const char *peer, const char *life,
 {
 	slime_link *link;
 
-	sl_lock_take(&agent->lock);
 	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		if (strcmp(link->peer, peer) == 0)
-			link->peer_incarnation = 0; /* the control plane counts otherwise */
-	}
-	sl_lock_drop(&agent->lock);
+	link->recount = link->recount || strcmp(link->peer, peer) == 0;
 	sl_link_peer_seen(agent, peer, life, incarnation);
+}
+
+void sl_link_recount(slime_agent *agent)
+{
+	slime_link *link;
+
+	TAILQ_FOREACH(link, &agent->links, entry)
+	link->recount = link->recount || !sl_friend_find(agent, link->peer);
 }
 
 /* The control plane has lost sight of it. The endpoint knows better whether it lives. */

@@ -92,6 +92,8 @@ static void registered(slime_agent *agent, json_t *body)
 		sl_timer_in(agent->renew_timer, FIRST_RENEW_MS * 1000); /* its first snapshot */
 		settle(agent, 0, NULL);
 	} else {
+		sl_link_recount(agent);
+		sl_follow_begin_again(agent, revision > 0 ? (uint64_t)revision : 0);
 		publish_again(agent);
 	}
 }

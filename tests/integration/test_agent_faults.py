@@ -90,6 +90,11 @@ def test_nanoctrl_that_has_forgotten_an_agent_is_told_who_it_is(ctrl):
             assert a.ok("regions", 0, "b").split()[2:] == ["kv", "more"]
             b.ok("withdraw", 0, "more")
             a.expect(0, "b", "kv", seed=1)
+            b.ok("memory", 0, 1 << 16, 2)
+            b.ok("publish", 0, "kv")
+            until = time.monotonic() + 10  # not its long question to the one that is no more, which is 30 s
+            while a.read(0, "b", "kv", 4096)[0] != "0" or a.ask("check", 0, 4096, 2) != "ok":
+                assert time.monotonic() < until
 
 
 def test_another_nanoctrl_counts_from_the_beginning(ctrl):
