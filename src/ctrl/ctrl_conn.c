@@ -72,11 +72,11 @@ static void finish(struct sl_conn *c, int status, const char *why)
 	sl_lookup_drop(c->lookup);
 	c->lookup = NULL;
 	result.was_kept = status && c->was_kept && !c->heard;
-	(void)evbuffer_drain(c->out, evbuffer_get_length(c->out));
-	if (status || !c->answer.keep || c->mute)
-		hang_up(c);
+	if (status || !c->answer.keep || c->mute || evbuffer_get_length(c->out))
+		hang_up(c); /* also where it answered before it had the whole question */
 	else
 		c->phase = KEPT;
+	(void)evbuffer_drain(c->out, evbuffer_get_length(c->out));
 	answer = c->answer;
 	memset(&c->answer, 0, sizeof(c->answer));
 	result.answer = &answer;
