@@ -111,11 +111,11 @@ SLIME_API int slime_ep_export(slime_ep *ep, struct slime_desc *out, struct slime
 /*
  * Connect to the endpoint that PEER describes; both sides do this, in any order.
  * TIMEOUT_NS 0 or less only looks. -ETIMEDOUT: the peer did not come yet. EP goes
- * on connecting in the background; call again with the same description, which
- * gives 0 once when it is connected, and -EISCONN from then on, as any other
- * description does at once. -EPROTO: not a description, or from a version that
- * this one cannot talk to. -EINVAL: EP's own. After any other error (a sentence
- * for each transport says why) EP is of no use: make a new one, on both sides.
+ * on connecting in the background; call again with a description of the same peer,
+ * that one or a fresh one, which gives 0 once when it is connected, and -EISCONN
+ * from then on, as any other description does at once. -EPROTO: not a description, or from a
+ * version that this one cannot talk to. -EINVAL: EP's own. After any other error (a sentence for
+ * each transport says why) EP is of no use: make a new one, on both sides.
  */
 SLIME_API int slime_ep_connect(slime_ep *ep, const struct slime_desc *peer, int64_t timeout_ns,
                                struct slime_error *err);

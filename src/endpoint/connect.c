@@ -382,11 +382,20 @@ static int outcome(slime_ep *ep, struct slime_error *err)
 	}
 }
 
-/* Begin, or go on with the same peer. */
-static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct slime_error *err)
+/* Is PEER of the endpoint that EP knows? Its bytes may differ: transports that it gave up are gone.
+ */
+static bool is_of_peer(const slime_ep *ep, const struct slime_desc *peer)
 {
 	struct sl_desc_section sections[SL_DESC_SECTIONS];
 	struct sl_desc_head head;
+
+	return sl_desc_read(peer, SL_DESC_EP, &head, sections, NULL) >= 0 &&
+	       head.ep_id == ep->peer.ep_id;
+}
+
+/* Begin, or go on with the same peer. */
+static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct slime_error *err)
+{
 	int rc = 0;
 
 	switch (atomic_load(&ep->state)) {
@@ -394,14 +403,12 @@ static int begin_or_go_on(slime_ep *ep, const struct slime_desc *peer, struct sl
 		rc = begin(ep, peer, err);
 		break;
 	case SL_EP_CONNECTING:
-		if (ep->peer_desc->len != peer->len ||
-		    memcmp(ep->peer_desc->bytes, peer->bytes, peer->len))
+		if (!is_of_peer(ep, peer))
 			rc = sl_fail(err, -EISCONN, "the endpoint is connecting to another peer");
 		break;
 	case SL_EP_CONNECTED: /* while nobody waited: then the next call with the same peer says so
 	                       */
-		if (ep->told || sl_desc_read(peer, SL_DESC_EP, &head, sections, err) < 0 ||
-		    head.ep_id != ep->peer.ep_id)
+		if (ep->told || !is_of_peer(ep, peer))
 			rc = sl_fail(err, -EISCONN, "the endpoint is connected to %s",
 			             ep->peer_name);
 		break;

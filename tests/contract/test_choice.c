@@ -233,6 +233,28 @@ static void a_missing_transport_is_an_error_that_names_it(void)
 	slime_ctx_destroy(ctx);
 }
 
+/* The peer has connected meanwhile, so it offers less than at first. */
+static void connect_goes_on_with_a_fresh_description_of_the_same_peer(void)
+{
+	struct pair *p = calloc(1, sizeof(*p));
+	struct slime_desc of_a, of_b, fresh;
+
+	CHECK(p != NULL);
+	p->a_manual = true;
+	side_create(&p->a, context_create(true, 0), NULL, &none);
+	side_create(&p->b, context_create(false, 0), NULL, &none);
+	CHECK_OK(slime_ep_export(p->a.ep, &of_a, &test_err));
+	CHECK_OK(slime_ep_export(p->b.ep, &of_b, &test_err));
+	CHECK_RC(slime_ep_connect(p->a.ep, &of_b, 0, &test_err), -ETIMEDOUT);
+	CHECK_OK(slime_ep_connect(p->b.ep, &of_a, patience_ns(), &test_err));
+	CHECK_OK(slime_ep_export(p->b.ep, &fresh, &test_err));
+	CHECK(fresh.len < of_b.len);
+	CHECK_RC(slime_ep_connect(p->a.ep, &of_a, patience_ns(), &test_err), -EISCONN);
+	CHECK_OK(slime_ep_connect(p->a.ep, &fresh, patience_ns(), &test_err));
+	works(p);
+	pair_destroy(p);
+}
+
 static const struct contract_case cases[] = {
     {"one_process_uses_loopback", one_process_uses_loopback, 1},
     {"one_forced_side_decides_for_both", one_forced_side_decides_for_both, 1},
@@ -248,6 +270,8 @@ static const struct contract_case cases[] = {
     {"every_refused_transport_has_its_reason", every_refused_transport_has_its_reason, 1},
     {"a_missing_transport_is_an_error_that_names_it", a_missing_transport_is_an_error_that_names_it,
      1},
+    {"connect_goes_on_with_a_fresh_description_of_the_same_peer",
+     connect_goes_on_with_a_fresh_description_of_the_same_peer, 1},
     {0},
 };
 
