@@ -170,6 +170,7 @@ int sl_ctx_dom(slime_ctx *ctx, const struct sl_transport *tr, const char *device
 	if (!rc) {
 		*out = &ctx->doms[n];
 		atomic_store_explicit(&ctx->ndoms, n + 1, memory_order_release);
+		sl_engine_added(ctx);
 	}
 unlock:
 	sl_lock_drop(&ctx->dom_lock);

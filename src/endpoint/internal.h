@@ -274,6 +274,8 @@ int sl_engine_start(slime_ctx *ctx, struct slime_error *err);
 bool sl_engine_stop(slime_ctx *ctx);
 void sl_engine_free(slime_ctx *ctx);
 int sl_engine_add(slime_ctx *ctx, int fd, struct slime_error *err);
+/* There is one more domain: the library thread shall see it. */
+void sl_engine_added(slime_ctx *ctx);
 /* Wake whoever sleeps over the domains: something was asked of progress. */
 void sl_kick(slime_ctx *ctx);
 /* As sl_kick() when a sleeper would oversleep WHEN_NS. */

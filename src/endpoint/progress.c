@@ -493,13 +493,22 @@ static enum lib_turn lib_turn(slime_ctx *ctx, struct spin *spin, bool woken,
 	return next;
 }
 
+/* Tell domains from number N on that this thread stays with them; returns how many there are. */
+static uint32_t keep_doms(slime_ctx *ctx, uint32_t n)
+{
+	for (; n < atomic_load_explicit(&ctx->ndoms, memory_order_acquire); n++)
+		if (ctx->doms[n].tr->dom_keep)
+			ctx->doms[n].tr->dom_keep(ctx->doms[n].dom);
+	return n;
+}
+
 static void *lib_run(void *arg)
 {
 	slime_ctx *ctx = arg;
 	struct sl_engine *e = &ctx->engine;
 	struct sched_params params;
 	struct spin spin = {0};
-	uint32_t seen = 0;
+	uint32_t seen = 0, kept = 0;
 	bool woken = false;
 	int64_t wake;
 
@@ -507,6 +516,7 @@ static void *lib_run(void *arg)
 	while (!atomic_load(&e->stop)) {
 		enum lib_turn next = LIB_ASIDE;
 
+		kept = keep_doms(ctx, kept);
 		if (atomic_load(&e->watching) && still_polled(e, &seen))
 			wake = sl_clock_ns() + watch_ns;
 		else
@@ -532,6 +542,12 @@ int sl_engine_add(slime_ctx *ctx, int fd, struct slime_error *err)
 		               sl_error_name(-errno, buf, sizeof(buf)));
 	sl_kick(ctx); /* whoever sleeps has not armed it */
 	return 0;
+}
+
+void sl_engine_added(slime_ctx *ctx)
+{
+	if (ctx->engine.has_thread)
+		ring(ctx->engine.lib_fd);
 }
 
 static int add(int epfd, int fd)

@@ -14,7 +14,9 @@
  *                                  holds the progress lock of the context
  *   conn_close()                   any thread, while progress() may run in
  *                                  another; once or twice per connection
- *   dom_close()                    the last call of all, any thread
+ *   dom_keep()                     the library thread, once, if there is one
+ *   dom_close()                    the last call of all, any thread; the library
+ *                                  thread has ended, or it is the one
  *   everything else                any thread, several at once, while progress()
  *                                  may run; unreg() and rreg_free() also from
  *                                  within sl_op_done()
@@ -162,6 +164,8 @@ struct sl_transport {
 	int (*dom_open)(const struct sl_dom_opts *opts, struct sl_dom **out,
 	                struct slime_error *err);
 	void (*dom_close)(struct sl_dom *dom);
+	/* The caller is a thread that ends with the domain and not before. NULL: who cares. */
+	void (*dom_keep)(struct sl_dom *dom);
 
 	/*
 	 * Memory. reg_pack() here, rreg_unpack() at the peer. After unreg() nothing

@@ -324,7 +324,37 @@ static void many_peers_come_and_go(void)
 	}
 }
 
+/*
+ * Nobody has told this side that the peer is gone, and the peer's memory may be mapped here as
+ * ever: who kills it and starts another may not be given the old one's bytes.
+ */
+static void a_transfer_after_the_peer_was_killed_does_not_succeed(void)
+{
+	enum { NOTES = 200 };
+	struct peer *peer = peer_create(
+	    &(struct peer_opts){.transport = env.transport, .len = FAR_LEN, .near_manual = true});
+	struct side *near = &peer->near;
+	slime_op *op = NULL;
+
+	/* the peer has to take these, so it is up and running in all its parts */
+	for (uint32_t i = 0; i < NOTES; i++)
+		CHECK_OK(peer_finish(peer, start_write_imm(near, 0, 0, 8, i), NULL));
+	CHECK_OK(peer_finish(peer, start_read(near, 0, 0, 8), NULL));
+	peer_signal(peer, SIGKILL);
+	for (uint64_t len = 8; len <= 8 * MIB; len *= 64) {
+		struct slime_seg seg = seg_of(near, 0, 0, len);
+
+		if (!slime_ep_read(near->ep, &seg, 1, NULL, &op))
+			CHECK_RC(peer_finish(peer, op, NULL), -ECONNRESET);
+		if (!slime_ep_write(near->ep, &seg, 1, NULL, &op))
+			CHECK_RC(peer_finish(peer, op, NULL), -ECONNRESET);
+	}
+	peer_destroy(peer);
+}
+
 const struct contract_case process_cases[] = {
+    {"a_transfer_after_the_peer_was_killed_does_not_succeed",
+     a_transfer_after_the_peer_was_killed_does_not_succeed, IN_BASIC | IN(MALLOC)},
     {"two_processes_transfer_everything", two_processes_transfer_everything, IN_MEMORY},
     {"write_is_in_the_other_process_when_it_completes",
      write_is_in_the_other_process_when_it_completes, IN_MEMORY},

@@ -226,6 +226,7 @@ struct peer_opts {
 	size_t len;
 	uint32_t peer_timeout_ms;
 	uint32_t ctx_flags; /* of both contexts */
+	bool near_manual;   /* this side's has no thread, either way */
 };
 
 /* Start a peer and connect to it. Skips the case where TRANSPORT cannot cross processes. */

@@ -47,11 +47,11 @@ static void skip_if_confined(const char *transport)
 		test_skip("%s cannot leave its process", transport);
 }
 
-static slime_ctx *context_for(const struct peer_opts *opts)
+static slime_ctx *context_for(const struct peer_opts *opts, uint32_t flags)
 {
 	struct slime_ctx_opts ctx_opts = {
 	    .size = sizeof(ctx_opts),
-	    .flags = opts->ctx_flags,
+	    .flags = opts->ctx_flags | flags,
 	    .peer_timeout_ms = opts->peer_timeout_ms,
 	};
 	slime_ctx *ctx = NULL;
@@ -132,7 +132,9 @@ struct peer *peer_create(const struct peer_opts *opts)
 	skip_if_confined(opts->transport);
 	CHECK(peer != NULL);
 	peer_spawn(peer, opts);
-	side_create(&peer->near, context_for(opts), opts->transport, &side_opts);
+	side_create(&peer->near,
+	            context_for(opts, opts->near_manual ? SLIME_CTX_MANUAL_PROGRESS : 0),
+	            opts->transport, &side_opts);
 	CHECK_OK(peer_connect(peer));
 	return peer;
 }
@@ -297,7 +299,7 @@ int peer_main(int argc, char **argv)
 	opts.peer_timeout_ms = (uint32_t)strtoul(argv[4], NULL, 10);
 	opts.ctx_flags = (uint32_t)strtoul(argv[5], NULL, 10);
 	env.variant = (enum variant)strtol(argv[6], NULL, 10);
-	side_create(&f.side, context_for(&opts), opts.transport, &side_opts);
+	side_create(&f.side, context_for(&opts, 0), opts.transport, &side_opts);
 	CHECK_OK(meet(&f.side, f.fd));
 	do {
 		take(f.fd, &q, sizeof(q));

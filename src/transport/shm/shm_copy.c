@@ -131,7 +131,7 @@ bool sl_shm_move_simple(const struct sl_conn *conn, const struct sl_op *op)
 		return false;
 	base = base_of(v);
 	if (base)
-		return copy(op, v, v->addr, base + v->roff, v->len) == 0;
+		return copy(op, v, v->addr, base + v->roff, v->len) == 0 && sl_shm_peer_lived(conn);
 	if (!conn->cma_pid)
 		return false;
 	here = (struct iovec){.iov_base = v->addr, .iov_len = v->len};
@@ -271,5 +271,5 @@ int sl_shm_move(struct sl_conn *conn, struct sl_op *op, uint64_t budget)
 		if (rc)
 			return rc;
 	}
-	return 0;
+	return sl_shm_peer_lived(conn) ? 0 : -ECONNRESET;
 }

@@ -89,6 +89,7 @@ static void shm_dom_close(struct sl_dom *dom)
 {
 	if (!dom)
 		return;
+	sl_shm_unkeep(dom);
 	sl_shm_close_door(dom);
 	close_fd(dom->kick);
 	close_fd(dom->epfd);
@@ -274,6 +275,7 @@ const struct sl_transport sl_transport_shm = {
     .probe = shm_probe,
     .dom_open = shm_dom_open,
     .dom_close = shm_dom_close,
+    .dom_keep = sl_shm_keep,
     .reg = sl_shm_reg,
     .unreg = sl_shm_unreg,
     .reg_pack = sl_shm_reg_pack,

@@ -258,8 +258,10 @@ static int map_live_locked(struct sl_conn *conn, int fd) SL_REQUIRES(conn->lock)
 		rc = sl_shm_map_get(conn, conn->card.door, fd, PROT_READ, &conn->live);
 	if (!rc && conn->live->len != SHM_LIVE_LEN)
 		rc = -EPROTO;
-	if (!rc)
+	if (!rc) {
+		conn->life = (const _Atomic uint32_t *)(const void *)conn->live->base;
 		return 0;
+	}
 	(void)sl_fail(&why, rc, "cannot map the peer's table of regions: %s", strerror(-rc));
 	return sl_shm_refuse_locked(conn, &why, "the peer could not map the table of regions");
 }

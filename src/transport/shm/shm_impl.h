@@ -13,6 +13,7 @@
  *	shm_sock.c   messages and memfds over sockets
  *	shm_reg.c    regions, and memory of the peer that is mapped here
  *	shm_live.c   which of our regions exist, for peers to see
+ *	shm_life.c   that we live, likewise
  *	shm_copy.c   moving the bytes of an op, by memcpy or CMA
  *	shm_op.c     submit, cancel, immediates, what progress does for a connection
  *	shm_msg.c    messages
@@ -25,6 +26,7 @@
 #ifndef SL_SHM_IMPL_H
 #define SL_SHM_IMPL_H
 
+#include <linux/futex.h>
 #include <sys/types.h>
 
 #include "base/lock.h"
@@ -43,8 +45,10 @@ enum {
 	SHM_MSG_MAPS = 4,       /* the peer's memory that messages go to, kept mapped */
 	SHM_PINGS = 3,          /* in a peer's timeout */
 	SHM_AWAKE = 64,         /* connections looked at even if they have no news */
-	SHM_LIVE_MAX = 1 << 17, /* regions of a domain */
+	SHM_LIVE_MAX = 1 << 17, /* words of a domain that peers see: */
 	SHM_LIVE_LEN = 8 * SHM_LIVE_MAX,
+	SHM_LIFE = 0, /* of its own, the others of regions */
+	SHM_REGIONS = SHM_LIVE_MAX - 1,
 };
 
 /* Put OP in line for sl_shm_complete() with how it ended. */
@@ -137,11 +141,12 @@ enum {
 };
 
 struct sl_conn {
-	_Atomic uint32_t gate; /* 0: one-sided ops may run at once. Set with LOCK held */
-	pid_t cma_pid;         /* 0: no CMA. Constant once OPEN */
-	_Atomic int halt;      /* not 0: all ops end, with this. Set with LOCK held */
-	_Atomic int state;     /* enum shm_state. Set with LOCK held */
-	_Atomic bool busy;     /* progress() must look even if the ring has no news. Likewise */
+	_Atomic uint32_t gate;        /* 0: one-sided ops may run at once. Set with LOCK held */
+	pid_t cma_pid;                /* 0: no CMA. Constant once OPEN */
+	const _Atomic uint32_t *life; /* in LIVE. Likewise */
+	_Atomic int halt;             /* not 0: all ops end, with this. Set with LOCK held */
+	_Atomic int state;            /* enum shm_state. Set with LOCK held */
+	_Atomic bool busy; /* progress() must look even if the ring has no news. Likewise */
 	_Atomic uint32_t refs;
 	struct sl_dom *dom;
 	uint32_t slot, gen;          /* in dom->slots */
@@ -201,6 +206,14 @@ struct sl_conn {
 	int64_t ping_ns, heard_ns;
 };
 
+/* See shm_life.c. */
+struct shm_life {
+	struct robust_list_head list;
+	struct robust_list entry; /* its only one: the word of the domain */
+	struct robust_list_head *before;
+	pid_t tid; /* the thread; 0: none */
+};
+
 struct shm_stranger {
 	int fd; /* -1: free */
 	uint32_t gen;
@@ -222,6 +235,7 @@ struct sl_dom {
 	int epfd, listener, kick;
 	int live_fd;
 	_Atomic uint64_t *live; /* SHM_LIVE_MAX: the numbers of our regions. Set with LOCK held */
+	struct shm_life life;
 	_Atomic uint32_t n_conns;
 	_Atomic uint32_t unsettled;      /* connections in the making, memory asked for */
 	_Atomic uint32_t redials;        /* connections that have to dial again */
@@ -383,6 +397,18 @@ void sl_shm_live_close(struct sl_dom *dom);
 /* A region is there, or no more. -ENOSPC: there are too many. */
 int sl_shm_live_add(struct sl_dom *dom, uint32_t *out_slot, uint64_t *out_number);
 void sl_shm_live_remove(struct sl_dom *dom, uint32_t slot);
+
+/* shm_life.c */
+/* By the thread that lives as long as DOM: from now on peers see when it has died. */
+void sl_shm_keep(struct sl_dom *dom);
+/* DOM is about to go, by that thread or after its end. */
+void sl_shm_unkeep(struct sl_dom *dom);
+/* Was the peer still there when what CONN's thread has read or written so far was done? */
+static inline bool sl_shm_peer_lived(const struct sl_conn *conn)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return !(atomic_load_explicit(conn->life, memory_order_relaxed) & FUTEX_OWNER_DIED);
+}
 
 /* shm_copy.c */
 /* Move all of OP at once, if it is simple and goes well. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which regions exist: a memfd with a word for each, that peers map to read.
+ * Which regions exist: a memfd with a word for each, that peers map to read, and
+ * before them the one of shm_life.c.
  * The word holds the region's number while it is registered, and 0 afterwards.
  * Who names a region looks there before each piece, so an old name reaches
  * nothing. A peer that looked just before may still finish that piece.
@@ -54,15 +55,15 @@ int sl_shm_live_add(struct sl_dom *dom, uint32_t *out_slot, uint64_t *out_number
 	int rc = -ENOSPC;
 
 	sl_lock_take(&dom->lock);
-	for (uint32_t i = 0; rc && i < SHM_LIVE_MAX; i++) {
-		uint32_t slot = (dom->live_next + i) % SHM_LIVE_MAX;
+	for (uint32_t i = 0; rc && i < SHM_REGIONS; i++) {
+		uint32_t slot = SHM_LIFE + 1 + (dom->live_next + i) % SHM_REGIONS;
 
 		if (atomic_load_explicit(&dom->live[slot], memory_order_relaxed))
 			continue;
 		*out_slot = slot;
 		*out_number = ++dom->live_number;
 		atomic_store_explicit(&dom->live[slot], *out_number, memory_order_relaxed);
-		dom->live_next = slot + 1;
+		dom->live_next = slot - SHM_LIFE;
 		rc = 0;
 	}
 	sl_lock_drop(&dom->lock);
@@ -73,7 +74,7 @@ void sl_shm_live_remove(struct sl_dom *dom, uint32_t slot)
 {
 	sl_lock_take(&dom->lock);
 	atomic_store(&dom->live[slot], 0);
-	if (slot < dom->live_next)
-		dom->live_next = slot; /* keep to the first pages */
+	if (slot - SHM_LIFE - 1 < dom->live_next)
+		dom->live_next = slot - SHM_LIFE - 1; /* keep to the first pages */
 	sl_lock_drop(&dom->lock);
 }

@@ -37,7 +37,7 @@ int sl_shm_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, st
 	reg->checked = mem->checked;
 	if (sl_shm_live_add(dom, &reg->live_slot, &reg->live_number)) {
 		free(reg);
-		return sl_fail(err, -ENOMEM, "there are %d regions already", SHM_LIVE_MAX);
+		return sl_fail(err, -ENOMEM, "there are %d regions already", SHM_REGIONS);
 	}
 	reg->mem = sl_shm_mem_hold(mem->addr, mem->len);
 	*out = reg;

@@ -40,7 +40,7 @@ static void there_are_only_so_many(void **state)
 	uint64_t number;
 
 	(void)state;
-	for (int i = 0; i < SHM_LIVE_MAX; i++)
+	for (int i = 0; i < SHM_REGIONS; i++)
 		assert_int_equal(sl_shm_live_add(dom, &slot, &number), 0);
 	assert_int_equal(sl_shm_live_add(dom, &slot, &number), -ENOSPC);
 	sl_shm_live_remove(dom, 4711);
