@@ -13,12 +13,37 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC
 
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    enum:
+        POLLIN
+    int ppoll(pollfd *fds, unsigned long n, const timespec *timeout, const void *mask)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    ctypedef uint64_t eventfd_t
+    enum:
+        EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned count, int flags)
+    int eventfd_read(int fd, eventfd_t *count)
+    int eventfd_write(int fd, eventfd_t count)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int fd)
+    int getpid()
+    long syscall(long number)
+
+cdef extern from "<sys/syscall.h>":
+    enum:
+        SYS_gettid
+
 cdef extern from "<errno.h>":
     enum:
         EAGAIN, ECANCELED, EINVAL, EISCONN, ENOTCONN, EPROTO, ERANGE, ETIME, ETIMEDOUT
 
 cdef extern from "Python.h":
-    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long us, int intr) nogil
     unsigned long long PyLong_AsUnsignedLongLong(object) except? 0xFFFFFFFFFFFFFFFF
     object PyNumber_Index(object)
     bint PyLong_CheckExact(object)
@@ -33,8 +58,8 @@ cdef extern from *:
 
 cdef int64_t NS = 1_000_000_000
 cdef int64_t FOREVER = INT64_MAX
-# Nobody sleeps longer than this without a look at signals and at what changed.
-cdef int64_t SLICE = 100_000_000
+# How long a call into the library may keep a thread from its signals.
+cdef int64_t SLICE = 50_000_000
 
 # How many forks lie between the start of the interpreter and this process.
 cdef unsigned generation = 0
@@ -59,6 +84,15 @@ cdef inline int64_t now_ns() noexcept nogil:
     cdef timespec ts
     clock_gettime(CLOCK_MONOTONIC, &ts)
     return <int64_t>ts.tv_sec * NS + ts.tv_nsec
+
+
+cdef bint runs_handlers() except -1:
+    """Whether this is the thread that signal handlers run in."""
+    if syscall(SYS_gettid) == getpid():
+        return True
+    # A program that has its Python in another thread.
+    main = getattr(sys.modules.get("threading"), "main_thread", None)
+    return main is not None and main().ident == PyThread_get_thread_ident()
 
 
 cdef int64_t nanoseconds(object seconds, str what) except -1:

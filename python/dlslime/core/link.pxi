@@ -3,8 +3,12 @@
 #
 # At most one thread takes from the queue (`taking`): a thread that waits, the reader of an asyncio
 # loop, or, when there are callbacks or held transfers and nobody waits, a thread of ours. It
-# resolves everybody's futures; who waits meanwhile sleeps on a lock of his own. A taker that leaves
-# wakes another sleeper to take.
+# resolves everybody's futures; who waits meanwhile sleeps on a descriptor of his own. A taker that
+# leaves wakes another sleeper to take.
+#
+# Who waits drives the library for a moment (SLICE), which answers soonest. Then he sleeps on
+# descriptors without end: that ends for a completion, for who ends his transfer without one, and for
+# a signal.
 #
 # A transfer that the library cannot take yet (not connected, DEPTH reached) is held here, in order,
 # one line for each of: reads, writes and sends; receives; immediates. Receives may use a quarter of
@@ -24,23 +28,43 @@ cdef object every_link = set()   # weak references, for the end of the interpret
 cdef class Waiter:
     """A thread that sleeps until FUTURE is done or it is his turn to take."""
     cdef Future future
-    cdef PyThread_type_lock lock
+    cdef int fd      # an eventfd; without one he looks every 10 ms
     cdef bint woken
 
     def __cinit__(self):
-        self.lock = PyThread_allocate_lock()
-        if not self.lock:
-            raise MemoryError()
-        PyThread_acquire_lock(self.lock, 1)
+        self.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
 
     def __dealloc__(self):
-        if self.lock:
-            PyThread_free_lock(self.lock)
+        if self.fd >= 0:
+            close(self.fd)
 
     cdef void wake(self):
         if not self.woken:
             self.woken = True
-            PyThread_release_lock(self.lock)
+            if self.fd >= 0:
+                eventfd_write(self.fd, 1)
+
+    cdef int sleep(self, int queue_fd, int64_t ns) except -1:
+        """Until woken, a signal, or NS are over; until QUEUE_FD is readable if that is not -1."""
+        cdef pollfd fds[2]   # the kernel passes over those that are -1
+        cdef timespec ts
+        cdef timespec *until = &ts
+        cdef eventfd_t count
+        fds[0].fd, fds[0].events = self.fd, POLLIN
+        fds[1].fd, fds[1].events = queue_fd, POLLIN
+        if self.fd < 0:
+            ns = min(ns, NS // 100)
+        ts.tv_sec, ts.tv_nsec = ns // NS, ns % NS
+        if ns == FOREVER:
+            until = NULL
+        if not self.woken:
+            with nogil:
+                ppoll(fds, 2, until, NULL)
+        if self.woken:
+            self.woken = False
+            if self.fd >= 0:
+                eventfd_read(self.fd, &count)
+        return 0
 
 
 @cython.no_gc_clear
@@ -176,7 +200,11 @@ cdef class Link:
         self.peer = desc
         self.state = CONNECTING
         try:
-            return self.connect_step(&desc, 0)
+            if self.connect_step(&desc, 0):
+                return 1
+            if self.held or self.held_recvs or self.held_imms:   # from before connect()
+                self.ensure_connector()
+            return 0
         except _errors.Error as e:
             if e.errno in (EPROTO, EINVAL):   # no description of a peer's: nothing has begun
                 self.state = NEW
@@ -543,38 +571,54 @@ cdef class Link:
         """See what is over, without waiting."""
         while not self.taking and self.inflight and self.take(0) == TAKE:
             pass
-        if self.waiters and not self.taking:
-            self.wake_one()
+        self.pass_on()
 
     cdef int wait(self, Future f, int64_t deadline) except -1:
         cdef int64_t left
+        cdef int64_t quick = 0   # until when to drive
+        cdef int64_t most = FOREVER
         cdef Waiter w = None
         try:
             while f.state != DONE:
-                left = SLICE
+                left = FOREVER
                 if deadline != FOREVER:
                     left = deadline - now_ns()
                     if left <= 0:
-                        if w is None:   # the first look
+                        if not quick:
                             self.look()
                         break
-                    left = min(left, SLICE)
-                if f.state == HELD and now_ns() >= min(f.deadline, self.held_until()):
-                    self.expire(f)
-                elif not self.taking and self.inflight:
-                    self.take(left)
+                if f.state == HELD:
+                    left = min(left, self.time_of_held(f))
+                    if left <= 0:
+                        self.expire(f)
+                        break
+                if f.state == HELD and not self.inflight:
+                    self.flush()
+                    if f.state == DONE:
+                        break
+                if not self.taking and self.inflight and (not quick or now_ns() < quick):
+                    self.take(min(left, SLICE))
                 else:
-                    if f.state == HELD and not self.inflight:
-                        self.flush()
                     if w is None:
                         w = Waiter()
                         w.future = f
-                    self.sleep(w, left)
+                        if runs_handlers():
+                            most = NS
+                    # A signal just before the sleep does not end it, but is seen after it.
+                    self.sleep(w, min(left, most))
+                    if most != FOREVER:
+                        most = min(2 * most, 60 * NS)
+                if not quick and f.state != DONE:
+                    quick = now_ns() + SLICE
                 PyErr_CheckSignals()
         finally:
-            if self.waiters and not self.taking:
-                self.wake_one()
+            self.pass_on()
         return 0
+
+    cdef int64_t time_of_held(self, Future f):
+        """How long F may be held still."""
+        cdef int64_t until = min(f.deadline, self.held_until())
+        return FOREVER if until == FOREVER else until - now_ns()
 
     cdef int64_t held_until(self):
         """When a transfer that waits for a connection has waited long enough."""
@@ -595,19 +639,29 @@ cdef class Link:
             f.why = "the peer did not connect in time"
         self.finish(f)
 
-    cdef sleep(self, Waiter w, int64_t ns):
-        cdef PyThread_type_lock lock = w.lock
-        cdef int got
+    cdef int sleep(self, Waiter w, int64_t ns) except -1:
+        """Until W is woken, a signal comes or NS are over; as the taker, if there is none."""
+        cdef bint taker = not self.taking and self.inflight
+        cdef int fd = slime_cq_fd(self.cq) if taker else -1
+        if taker and (fd < 0 or w.fd < 0):   # no descriptors left
+            self.take(min(ns, SLICE))
+            return 0
         self.waiters.append(w)
-        with nogil:
-            got = PyThread_acquire_lock_timed(lock, ns // 1000 + 1, 0)
-        self.waiters.remove(w)
-        if w.woken and not got:
-            PyThread_acquire_lock(lock, 0)
-        w.woken = False
+        self.taking = self.taking or taker
+        try:
+            w.sleep(fd, ns)
+        finally:
+            if taker:
+                self.taking = False
+            self.waiters.remove(w)
+        if taker:
+            self.take(0)
+        return 0
 
-    cdef wake_one(self):
-        (<Waiter>self.waiters[0]).wake()
+    cdef pass_on(self):
+        """Who does not take any more wakes somebody who does."""
+        if self.waiters and not self.taking:
+            (<Waiter>self.waiters[0]).wake()
 
     cdef wake_all(self):
         cdef Waiter w
@@ -642,6 +696,7 @@ cdef class Link:
         for i in range(8):
             if self.taking or self.take(0) < TAKE:
                 break
+        self.pass_on()
 
     cdef ensure_watcher(self):
         if not self.watching:
@@ -657,14 +712,10 @@ cdef class Link:
         cdef Waiter w = Waiter()
         try:
             while self.watched() and self.ctx.gen == generation:
-                if self.taking:
-                    self.sleep(w, SLICE)
-                else:
-                    self.take(SLICE)
+                self.sleep(w, FOREVER)
         finally:
             self.watching = False
-            if self.waiters and not self.taking:
-                self.wake_one()
+            self.pass_on()
 
     # ---- the end
 
