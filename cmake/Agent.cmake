@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# libdlslime-agent: names, links, the conversation with nanoctrl. On libdlslime, libevent, jansson.
+# libdlslime-agent: names, links, the conversation with nanoctrl. On libdlslime, libevent, jansson, http_parser.
 
 set(agent_missing)
 if(BUILD_CTRL)
@@ -15,6 +15,13 @@ if(BUILD_CTRL)
 			list(APPEND agent_missing ${package})
 		endif()
 	endforeach()
+	# http_parser is one object that fits into a shared library; nobody need install it.
+	find_path(HTTP_PARSER_INCLUDE_DIR http_parser.h)
+	find_library(HTTP_PARSER_LIBRARY NAMES libhttp_parser.a http_parser)
+	mark_as_advanced(HTTP_PARSER_INCLUDE_DIR HTTP_PARSER_LIBRARY)
+	if(NOT HTTP_PARSER_INCLUDE_DIR OR NOT HTTP_PARSER_LIBRARY)
+		list(APPEND agent_missing libhttp-parser-dev)
+	endif()
 	if(agent_missing)
 		string(REPLACE ";" " " names "${agent_missing}")
 		message(WARNING
@@ -29,6 +36,7 @@ if(BUILD_CTRL AND NOT agent_missing)
 		src/base/error.c src/base/random.c src/base/file.c)
 	slime_flags(dlslime-agent-objects)
 	target_include_directories(dlslime-agent-objects PRIVATE include src)
+	target_include_directories(dlslime-agent-objects SYSTEM PRIVATE "${HTTP_PARSER_INCLUDE_DIR}")
 	target_link_libraries(dlslime-agent-objects PRIVATE
 		PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson)
 	set_target_properties(dlslime-agent-objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
@@ -40,7 +48,9 @@ if(BUILD_CTRL AND NOT agent_missing)
 	target_include_directories(dlslime-agent INTERFACE
 		"$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<INSTALL_INTERFACE:include>")
 	target_link_libraries(dlslime-agent PUBLIC dlslime
-		PRIVATE PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson Threads::Threads)
+		PRIVATE PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson "${HTTP_PARSER_LIBRARY}"
+			Threads::Threads)
+	target_link_options(dlslime-agent PRIVATE "LINKER:--exclude-libs,ALL") # nor export it
 	add_library(dlslime::agent ALIAS dlslime-agent)
 endif()
 
@@ -48,8 +58,9 @@ endif()
 function(agent_test_links target)
 	if(TARGET dlslime-agent-objects AND "${ARGN}" MATCHES "/unit/(agent|ctrl)/|/fuzz_agent_")
 		target_sources(${target} PRIVATE $<TARGET_OBJECTS:dlslime-agent-objects>)
+		target_include_directories(${target} SYSTEM PRIVATE "${HTTP_PARSER_INCLUDE_DIR}")
 		target_link_libraries(${target} PRIVATE
-			PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson)
+			PkgConfig::AGENT_libevent PkgConfig::AGENT_jansson "${HTTP_PARSER_LIBRARY}")
 	endif()
 endfunction()
 

@@ -1,32 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * ctrl/ctrl_answer.h - the answer to a request in HTTP/1.1, from bytes as they come. No I/O.
- *
- *	STATUS ─► HEADER ─┬─► LENGTH ───────────────────────┐
- *	  ▲ 100..199 │    ├─► SIZE ─► CHUNK ─► CHUNK_END ─► SIZE
- *	  └──────────┘    │    └─► TRAILER ─────────────────┼─► DONE
- *	                  └─► UNTIL_END ────────────────────┘
+ * http_parser reads it; here is what we accept of it.
  */
 #ifndef SL_CTRL_ANSWER_H
 #define SL_CTRL_ANSWER_H
 
+#include <http_parser.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SL_ANSWER_HEAD_MAX = 64 << 10, SL_ANSWER_BODY_MAX = 64 << 20 };
-
-enum sl_answer_state {
-	SL_ANSWER_STATUS,
-	SL_ANSWER_HEADER,
-	SL_ANSWER_LENGTH,
-	SL_ANSWER_SIZE,
-	SL_ANSWER_CHUNK,
-	SL_ANSWER_CHUNK_END,
-	SL_ANSWER_TRAILER,
-	SL_ANSWER_UNTIL_END,
-	SL_ANSWER_DONE
-};
+enum { SL_ANSWER_HEAD_MAX = HTTP_MAX_HEADER_SIZE, SL_ANSWER_BODY_MAX = 64 << 20 };
 
 /* Zeroed before the first byte. */
 struct sl_answer {
@@ -36,12 +21,10 @@ struct sl_answer {
 	size_t len;
 
 	/* ctrl_answer.c's own */
-	enum sl_answer_state state;
-	char *line;
-	size_t line_len, line_cap, body_cap;
-	size_t head_len; /* with the trailers */
-	size_t left;     /* of the body, or of the chunk */
-	bool has_length, chunked;
+	http_parser parser;
+	bool begun, over;
+	int error; /* ours; http_parser has its own */
+	size_t cap;
 };
 
 /*

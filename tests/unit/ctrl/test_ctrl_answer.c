@@ -92,10 +92,6 @@ static void the_connection_ends_when_the_server_says_so(void **state)
 	expect_body("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", "x", false);
 	expect_body("HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", "x",
 	            true);
-	/* two lengths: it may have been written by somebody else */
-	expect_body("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n"
-	            "1\r\nx\r\n0\r\n\r\n",
-	            "x", false);
 }
 
 static void without_a_length_the_end_is_the_end(void **state)
@@ -131,17 +127,20 @@ static void what_is_not_http_is_refused(void **state)
 	    "\x15\x03\x01",
 	    "SSH-2.0-OpenSSH_9.2\r\n",
 	    "HTTP/2 200 OK\r\n",
-	    "HTTP/1.1  200 OK\r\n",
 	    "HTTP/1.1 2000 OK\r\n",
-	    "HTTP/1.1 600 OK\r\n",
+	    "HTTP/1.1 600 OK\r\n\r\n",
+	    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+	    "HTTP/2.0 200 OK\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nno colon\r\n",
 	    "HTTP/1.1 200 OK\r\n: x\r\n",
-	    "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length:\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
-	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n",
+	    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n",
+	    /* two lengths: it may have been written by somebody else */
+	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n",
+	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
 	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
 	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
@@ -159,10 +158,8 @@ static void what_is_too_long_is_refused(void **state)
 	char *text = malloc(len);
 
 	(void)state;
-	expect_error("HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n", -EMSGSIZE);
-	expect_error("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n", -EMSGSIZE);
-	expect_error("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-	             -EMSGSIZE);
+	expect_error("HTTP/1.1 200 OK\r\nContent-Length: 67108865\r\n\r\n", -EMSGSIZE);
+	expect_error("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4000001\r\n", -EMSGSIZE);
 	assert_non_null(text);
 	memset(text, 'x', len);
 	memcpy(text, begin, sizeof(begin) - 1);
