@@ -111,7 +111,7 @@ static void answer(struct sl_ctrl_call *call, const struct sl_answer *in)
 	struct sl_ctrl_reply reply = {.http = in->http};
 	json_error_t wrong;
 
-	reply.body = in->len ? json_loadb(in->body, in->len, 0, &wrong) : NULL;
+	reply.body = in->len ? json_loadb(in->body, in->len, JSON_ALLOW_NUL, &wrong) : NULL;
 	if (reply.http < 200 || reply.http > 299) {
 		const char *said = json_string_value(json_object_get(reply.body, "message"));
 		const char *code = json_string_value(json_object_get(reply.body, "code"));

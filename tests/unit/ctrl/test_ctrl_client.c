@@ -194,6 +194,19 @@ static void an_answer_comes_back_as_json(void **state)
 	assert_non_null(strstr(seen, "{\"a\":1}"));
 }
 
+static void an_answer_may_have_a_nul_in_its_text(void **state)
+{
+	static const struct script s = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n"
+	                                          "{\"n\":17,\"text\":\"x\\u0000y\"}"};
+	struct outcome o;
+
+	(void)state;
+	serve(&s, 1);
+	o = ask("GET", NULL, 5000);
+	assert_int_equal(o.status, 0);
+	assert_int_equal(o.n, 17);
+}
+
 static void a_connection_is_used_again(void **state)
 {
 	static const struct script s = {.answer = OK_JSON};
@@ -466,6 +479,7 @@ int main(void)
 #define WITH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 	    WITH(an_answer_comes_back_as_json),
+	    WITH(an_answer_may_have_a_nul_in_its_text),
 	    WITH(a_connection_is_used_again),
 	    WITH(a_kept_connection_that_was_closed_costs_nothing_but_a_new_one),
 	    WITH(a_server_that_always_hangs_up_is_an_error),
