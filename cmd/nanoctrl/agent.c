@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "json_text.h"
 
 /* A registration under way: the call's data. */
 struct making {
@@ -31,7 +32,7 @@ static json_t *or_null(json_t *value)
 
 json_t *agent_json(const struct store_row *row)
 {
-	json_t *value = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *value = json_text_parse(row->value, row->value_len, 0, NULL);
 	json_t *out = json_pack(
 	    "{s:s,s:I,s:o,s:o,s:o,s:I,s:o,s:I}", "alias", row->key.id, "incarnation",
 	    (json_int_t)row->born, "address", or_null(json_object_get(value, "addr")), "process",
@@ -72,8 +73,10 @@ uint64_t query_incarnation(struct fields *f)
 json_t *field_snapshot_or_null(struct fields *f, const char *name)
 {
 	json_t *snapshot = field_object_or_null(f, name);
+	int64_t version = 0;
 
-	if (snapshot && json_integer_value(json_object_get(snapshot, "schema_version")) != 1)
+	(void)json_text_integer(json_object_get(snapshot, "schema_version"), &version);
+	if (snapshot && version != 1)
 		fields_fault(f, 422, "EINVAL", "'%s' must have \"schema_version\": 1", name);
 	return snapshot;
 }

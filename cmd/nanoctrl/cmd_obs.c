@@ -19,8 +19,10 @@ static const char usage[] =
     "\n"
     "What agents report of themselves: who is alive, what each moves, over which NICs.\n"
     "\n"
-    "  --redis-url URL   the Redis that they write to (redis://127.0.0.1:6379)\n"
+    "  --redis-url URL   the Redis that they write to\n"
     "  --address ADDR    ask a daemon instead: HOST:PORT or unix:PATH\n"
+    "                    (neither: the daemon that 'start' has started here, else\n"
+    "                    redis://127.0.0.1:6379)\n"
     "  --token TOKEN     for that daemon\n"
     "  --scope SCOPE     of one scope\n"
     "  --stale-ms MS     older reports are stale (45000)\n"
@@ -55,11 +57,11 @@ static struct total add_up(const struct view *v)
 		t.alive += !strcmp(state, "alive") || !strcmp(state, "starting");
 		t.stale += !strcmp(state, "stale");
 		t.stopped += !strcmp(state, "stopped");
-		t.assign += obs_int(summary, "assign_total");
-		t.batch += obs_int(summary, "batch_total");
-		t.bytes += obs_int(summary, "completed_bytes_total");
-		t.pending += obs_int(summary, "pending_ops");
-		t.errors += obs_int(summary, "error_total");
+		t.assign = obs_within(t.assign + obs_int(summary, "assign_total"));
+		t.batch = obs_within(t.batch + obs_int(summary, "batch_total"));
+		t.bytes = obs_within(t.bytes + obs_int(summary, "completed_bytes_total"));
+		t.pending = obs_within(t.pending + obs_int(summary, "pending_ops"));
+		t.errors = obs_within(t.errors + obs_int(summary, "error_total"));
 		if (!strcmp(state, "alive"))
 			t.bandwidth += obs_real(snapshot, "ewma_bandwidth_bps");
 	}
@@ -257,7 +259,7 @@ int verb_obs(int argc, char **argv)
 			show = views[i].show;
 	if (!show || first + 1 != argc)
 		return say_usage("obs takes one of status, peers, nics and links");
-	if (!v.options.place.redis_url)
+	if (!v.options.place.redis_url && !v.options.place.address)
 		v.options.place.redis_url = "redis://127.0.0.1:6379";
 	v.snapshots = obs_fetch(&v.options.place, &err);
 	if (!v.snapshots) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "json_text.h"
 #include "lease.h"
 #include "region.h"
 
@@ -154,7 +155,7 @@ static json_t *value_json(const struct store_event *event)
 		return region_json(&row);
 	if (event->key.class == STORE_LEASE)
 		return lease_json(&row);
-	return json_loadb(row.value, row.value_len, 0, NULL);
+	return json_text_parse(row.value, row.value_len, 0, NULL);
 }
 
 static const char *class_name(enum store_class class)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
+
 struct fields fields_begin(struct call *call, enum fields_style style)
 {
 	struct fields f = {.call = call, .style = style, .body = call_body(call)};
@@ -131,7 +133,7 @@ const char *field_text_or(struct fields *f, const char *name, const char *absent
 		fields_fault(f, 422, "EINVAL", "'%s' must be a string", name);
 		return absent;
 	}
-	if (strlen(json_string_value(value)) != json_string_length(value)) {
+	if (!json_text_whole(value)) {
 		fields_fault(f, 422, "EINVAL", "'%s' has a NUL in it", name);
 		return absent;
 	}
@@ -157,17 +159,17 @@ const char *field_name(struct fields *f, const char *name)
 int64_t field_int_or(struct fields *f, const char *name, int64_t min, int64_t max, int64_t absent)
 {
 	const json_t *value = member(f, name);
+	int64_t number;
 
 	if (!value)
 		return absent;
-	if (!json_is_integer(value) || json_integer_value(value) < min ||
-	    json_integer_value(value) > max) {
+	if (!json_text_integer(value, &number) || number < min || number > max) {
 		fields_fault(f, 422, "EINVAL",
 		             "'%s' must be an integer from %" PRId64 " to %" PRId64, name, min,
 		             max);
 		return absent;
 	}
-	return json_integer_value(value);
+	return number;
 }
 
 int64_t field_int(struct fields *f, const char *name, int64_t min, int64_t max)

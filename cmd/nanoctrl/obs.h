@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include <slime/base.h>
@@ -29,6 +30,7 @@ struct obs_options {
 	bool json;        /* --json */
 	bool once;        /* --once */
 	int64_t every_ms; /* --interval */
+	char found[200];  /* the address of a daemon that runs in the background here */
 };
 
 /* 0, and *FIRST the first word that is no option; or what to exit with, plus one. */
@@ -40,6 +42,10 @@ json_t *obs_fetch(const struct obs_place *place, struct slime_error *err);
 /* GET TARGET of a daemon; the body, as JSON. NULL: ERR says why. */
 json_t *obs_http_get(const char *address, const char *token, const char *target,
                      struct slime_error *err);
+
+/* Two numbers of up to this size can be added, whatever somebody wrote into a snapshot. */
+static const int64_t OBS_INT_MAX = INT64_MAX / 2;
+int64_t obs_within(int64_t n); /* or the nearest number of that size */
 
 /* Members that are missing, or of another type, are 0 or "". */
 int64_t obs_int(const json_t *object, const char *name);

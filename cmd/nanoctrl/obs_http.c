@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "json_text.h"
 #include "obs.h"
 #include "probe.h"
 #include "sentence.h"
@@ -84,7 +85,7 @@ static json_t *judge(const char *address, int status, const struct reply *reply,
                      struct slime_error *err)
 {
 	json_t *json =
-	    status > 0 && reply->len ? json_loadb(reply->body, reply->len, 0, NULL) : NULL;
+	    status > 0 && reply->len ? json_text_parse(reply->body, reply->len, 0, NULL) : NULL;
 
 	if (status == 200 && json_is_object(json))
 		return json;

@@ -2,11 +2,13 @@
 /* nanoctrl/obs_source.c - fetch snapshots, from Redis or from a daemon. */
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
 
+#include "json_text.h"
 #include "obs.h"
 #include "redis_url.h"
 #include "sentence.h"
@@ -15,11 +17,20 @@ enum { SCAN_COUNT = 200, PAGE_ROWS = 1000 };
 
 static const struct timeval patience = {.tv_sec = 5};
 
+int64_t obs_within(int64_t n)
+{
+	return n > OBS_INT_MAX ? OBS_INT_MAX : n < -OBS_INT_MAX ? -OBS_INT_MAX : n;
+}
+
 int64_t obs_int(const json_t *object, const char *name)
 {
 	const json_t *member = json_object_get(object, name);
 
-	return json_is_real(member) ? (int64_t)json_real_value(member) : json_integer_value(member);
+	if (json_is_real(member) && fabs(json_real_value(member)) < (double)OBS_INT_MAX)
+		return (int64_t)json_real_value(member);
+	if (json_is_real(member))
+		return json_real_value(member) < 0 ? -OBS_INT_MAX : OBS_INT_MAX;
+	return obs_within(json_integer_value(member));
 }
 
 double obs_real(const json_t *object, const char *name)
@@ -29,7 +40,7 @@ double obs_real(const json_t *object, const char *name)
 
 const char *obs_text(const json_t *object, const char *name)
 {
-	const char *text = json_string_value(json_object_get(object, name));
+	const char *text = json_text_whole(json_object_get(object, name));
 
 	return text ? text : "";
 }
@@ -161,7 +172,7 @@ static bool add_values(redisContext *c, const redisReply *keys, json_t *out,
 	for (size_t i = 0; values && i < values->elements; i++) {
 		const redisReply *value = values->element[i];
 		json_t *snapshot = value->type == REDIS_REPLY_STRING
-		                       ? json_loadb(value->str, (size_t)value->len, 0, NULL)
+		                       ? json_text_parse(value->str, (size_t)value->len, 0, NULL)
 		                       : NULL;
 
 		if (json_is_object(snapshot))

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_text.h"
+
 void redis_add_json(struct redis_words *w, const json_t *json)
 {
 	char *dump;
@@ -44,8 +46,7 @@ static bool is_field(const struct agent_field *field, const json_t *json)
 {
 	switch (field->as) {
 	case AS_TEXT:
-		return json_is_string(json) && json_string_length(json) > 0 &&
-		       strlen(json_string_value(json)) == json_string_length(json);
+		return json_text_whole(json) && json_string_length(json) > 0;
 	case AS_NUMBER:
 		return json_is_integer(json);
 	case AS_JSON:
@@ -56,7 +57,7 @@ static bool is_field(const struct agent_field *field, const json_t *json)
 
 void redis_add_agent(struct redis_words *w, const char *text)
 {
-	json_t *value = json_loads(text, 0, NULL), *member[AGENT_FIELDS];
+	json_t *value = json_text_parse(text, strlen(text), 0, NULL), *member[AGENT_FIELDS];
 	int n = 0;
 
 	for (size_t i = 0; i < AGENT_FIELDS; i++) {
@@ -104,7 +105,7 @@ static json_t *field_json(const struct agent_field *field, const redisReply *val
 	json_t *json = NULL;
 
 	if (field->as != AS_TEXT)
-		json = json_loadb(value->str, (size_t)value->len, JSON_DECODE_ANY, NULL);
+		json = json_text_parse(value->str, (size_t)value->len, JSON_DECODE_ANY, NULL);
 	return json ? json : json_stringn(value->str, (size_t)value->len);
 }
 
@@ -118,7 +119,9 @@ static const struct agent_field *field_named(const redisReply *name)
 
 const char *redis_agent_value(struct request *req, const redisReply *ours, const redisReply *hash)
 {
-	json_t *value = ours->type == REDIS_REPLY_STRING ? json_loads(ours->str, 0, NULL) : NULL;
+	json_t *value = ours->type == REDIS_REPLY_STRING
+	                    ? json_text_parse(ours->str, (size_t)ours->len, 0, NULL)
+	                    : NULL;
 	const char *text;
 
 	if (!json_is_object(value)) {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "json_span.h"
+#include "json_text.h"
 #include "redis_agent.h"
 #include "sentence.h"
 
@@ -102,7 +103,7 @@ static void add_put(struct redis_words *w, const struct store_op *op)
 /* The members of a message of a stream, as its fields. */
 static void add_message_fields(struct redis_words *w, const char *text)
 {
-	json_t *value = json_loads(text, 0, NULL), *member;
+	json_t *value = json_text_parse(text, strlen(text), 0, NULL), *member;
 	size_t n = json_object_size(value);
 	const char *name;
 

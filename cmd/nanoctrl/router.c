@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "json_text.h"
 #include "log.h"
 #include "tokens.h"
 
@@ -199,9 +200,13 @@ static void check_body(struct call *call)
 	const char *bytes = call->raw_body.bytes ? call->raw_body.bytes : "";
 
 	if (!call->inner)
-		call->body = json_loadb(bytes, call->raw_body.len, JSON_DECODE_ANY, &error);
+		call->body = json_text_parse(bytes, call->raw_body.len, JSON_DECODE_ANY, &error);
 	text_free(&call->raw_body);
-	if (!call->body) {
+	if (!call->body && json_error_code(&error) == json_error_null_byte_in_key) {
+		set_refusal(call, 422, "EINVAL",
+		            "Failed to deserialize the JSON body into the target type: the name of "
+		            "a member has U+0000 in it");
+	} else if (!call->body) {
 		set_refusal(call, 400, "EINVAL",
 		            "Failed to parse the request body as JSON: %.80s at line %d column %d",
 		            target_is_utf8(error.text, strlen(error.text)) ? error.text

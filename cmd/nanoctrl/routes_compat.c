@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "nanoctrl.h"
 #include "routes.h"
 
@@ -56,7 +57,7 @@ static void post_register(struct call *call)
 	    entity_of(&f, scope, field_name_or(&f, "entity_type", "service"));
 	const char *kind = field_text_or(&f, "kind", NULL);
 	json_t *endpoint = field_any_or_null(&f, "endpoint");
-	json_t *metadata = field_any_or_null(&f, "metadata");
+	json_t *metadata = json_object_get(f.body, "metadata");
 	json_t *resource = field_any_or_null(&f, "resource");
 	const char *fault = kind && *kind ? name_fault(kind, strlen(kind)) : NULL;
 	struct store_op *op;
@@ -152,7 +153,7 @@ static void post_heartbeat(struct call *call)
 static void entity_known(struct call *call, const struct store_res *res)
 {
 	json_t *info =
-	    res->found ? json_loadb(res->row->value, res->row->value_len, 0, NULL) : NULL;
+	    res->found ? json_text_parse(res->row->value, res->row->value_len, 0, NULL) : NULL;
 
 	call_reply_json(call, 200,
 	                json_pack("{s:s,s:o}", "status", info ? "ok" : "not_found", "entity_info",

@@ -9,6 +9,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "nanoctrl.h"
 #include "redis_address.h"
 #include "routes.h"
@@ -95,21 +96,26 @@ void compat_start_peer_agent(struct call *call)
 	agent_make(call, &new);
 }
 
+static json_t *or_empty(json_t *text)
+{
+	return text ? json_incref(text) : json_string("");
+}
+
 /* NULL for an agent without an address: the reference's clients could not reach it. */
 static json_t *query_row(const struct store_row *row)
 {
-	json_t *value = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *value = json_text_parse(row->value, row->value_len, 0, NULL);
 	json_t *address = json_object_get(value, "addr");
 	json_t *ib_port = json_object_get(value, "ib_port");
 	json_t *keys = json_object_get(value, "memory_keys");
 	json_t *out = NULL;
 
 	if (address)
-		out = json_pack("{s:s,s:O?,s:o,s:O?,s:O,s:O?,s:o}", "name", row->key.id, "device",
-		                json_object_get(value, "device"), "ib_port",
+		out = json_pack("{s:s,s:o,s:o,s:o,s:O,s:O?,s:o}", "name", row->key.id, "device",
+		                or_empty(json_object_get(value, "device")), "ib_port",
 		                ib_port ? json_incref(ib_port) : json_integer(1), "link_type",
-		                json_object_get(value, "link_type"), "address", address, "resource",
-		                json_object_get(value, "resource"), "memory_keys",
+		                or_empty(json_object_get(value, "link_type")), "address", address,
+		                "resource", json_object_get(value, "resource"), "memory_keys",
 		                keys ? json_incref(keys) : json_array());
 	json_decref(value);
 	return out;
@@ -148,9 +154,13 @@ static bool wants(const json_t *spec, const char *alias)
 	size_t i;
 	json_t *peer;
 
-	json_array_foreach(json_object_get(spec, "target_peers"), i,
-	                   peer) if (json_is_string(peer) &&
-	                             !strcmp(json_string_value(peer), alias)) return true;
+	json_array_foreach(json_object_get(spec, "target_peers"), i, peer)
+	{
+		const char *name = json_text_whole(peer);
+
+		if (name && !strcmp(name, alias))
+			return true;
+	}
 	return false;
 }
 
@@ -163,12 +173,16 @@ static json_t *peers_of(const char *alias, const struct store_res *specs)
 
 	for (size_t i = 0; i < specs->n; i++) {
 		const struct store_row *row = &specs->row[i];
-		json_t *spec = json_loadb(row->value, row->value_len, 0, NULL);
+		json_t *spec = json_text_parse(row->value, row->value_len, 0, NULL);
 
 		if (!strcmp(row->key.id, alias)) {
-			json_array_foreach(json_object_get(spec, "target_peers"), at,
-			                   peer) if (json_is_string(peer))(void)
-			    json_object_set_new(peers, json_string_value(peer), json_null());
+			json_array_foreach(json_object_get(spec, "target_peers"), at, peer)
+			{
+				const char *name = json_text_whole(peer);
+
+				if (name)
+					(void)json_object_set_new(peers, name, json_null());
+			}
 		} else if (wants(spec, alias))
 			(void)json_object_set_new(peers, row->key.id, json_null());
 		json_decref(spec);

@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "routes.h"
 
 struct region_put {
@@ -77,7 +78,7 @@ static void region_known(struct call *call, const struct store_res *res)
 {
 	static const char *const names[] = {"addr", "length", "rkey", "lkey"};
 	json_t *value =
-	    res->found ? json_loadb(res->row->value, res->row->value_len, 0, NULL) : NULL;
+	    res->found ? json_text_parse(res->row->value, res->row->value_len, 0, NULL) : NULL;
 	json_t *info = json_object();
 
 	for (size_t i = 0; i < 4; i++) {

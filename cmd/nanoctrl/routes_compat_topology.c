@@ -14,6 +14,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "routes.h"
 
 enum { TARGETS_MAX = 4096 };
@@ -71,8 +72,13 @@ static bool is_in(const json_t *names, const char *name)
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(names, i, item) if (json_is_string(item) &&
-	                                       !strcmp(json_string_value(item), name)) return true;
+	json_array_foreach(names, i, item)
+	{
+		const char *text = json_text_whole(item);
+
+		if (text && !strcmp(text, name))
+			return true;
+	}
 	return false;
 }
 
@@ -80,7 +86,7 @@ static bool is_in(const json_t *names, const char *name)
 static const char *merged(struct call *call, const struct store_res *spec, const char *agent)
 {
 	json_t *old =
-	    spec->found ? json_loadb(spec->row->value, spec->row->value_len, 0, NULL) : NULL;
+	    spec->found ? json_text_parse(spec->row->value, spec->row->value_len, 0, NULL) : NULL;
 	json_t *peers = json_object_get(old, "target_peers");
 
 	peers = json_is_array(peers) ? json_incref(peers) : json_array();

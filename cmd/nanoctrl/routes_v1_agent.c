@@ -7,17 +7,16 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "page.h"
 #include "routes.h"
 
 static void agent_was(struct call *call, const char *alias, const struct agent_made *made)
 {
 	int64_t ttl_ms = TTL_DEFAULT_MS;
-	const json_t *ttl = json_object_get(call_body(call), "ttl_ms");
 	json_t *answer;
 
-	if (json_is_integer(ttl))
-		ttl_ms = json_integer_value(ttl);
+	(void)json_text_integer(json_object_get(call_body(call), "ttl_ms"), &ttl_ms);
 	if (made->revision)
 		answer = json_pack("{s:s,s:I,s:I,s:I}", "alias", alias, "incarnation",
 		                   (json_int_t)made->revision, "ttl_ms", (json_int_t)ttl_ms,
@@ -87,7 +86,7 @@ void v1_list_agents(struct call *call)
 
 static json_t *resource_json(const struct store_row *row)
 {
-	json_t *value = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *value = json_text_parse(row->value, row->value_len, 0, NULL);
 	json_t *resource = json_object_get(value, "resource");
 	json_t *out = NULL;
 
@@ -187,7 +186,7 @@ static void put_resource(struct call *call, const struct store_res *res)
 {
 	struct store_op op = *(const struct store_op *)call_data(call);
 	const struct store_row *row = res->row;
-	json_t *value = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *value = json_text_parse(row->value, row->value_len, 0, NULL);
 
 	(void)json_object_set(value, "resource", json_object_get(call_body(call), "resource"));
 	op.value = call_dump(call, value);

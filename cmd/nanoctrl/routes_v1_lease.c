@@ -9,6 +9,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "lease.h"
 #include "page.h"
 #include "routes.h"
@@ -25,7 +26,7 @@ struct taking {
 
 json_t *lease_json(const struct store_row *row)
 {
-	json_t *value = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *value = json_text_parse(row->value, row->value_len, 0, NULL);
 	json_t *holder = json_object_get(value, "holder");
 	json_t *out = json_pack("{s:s,s:o,s:I,s:I}", "name", row->key.id, "holder",
 	                        holder ? json_incref(holder) : json_null(), "fence",

@@ -11,6 +11,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "nanoctrl.h"
 #include "routes.h"
 #include "wait.h"
@@ -185,7 +186,7 @@ static void read_again(struct call *call);
 
 static json_t *message_json(const struct store_row *row)
 {
-	json_t *message = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *message = json_text_parse(row->value, row->value_len, 0, NULL);
 
 	(void)json_object_set_new(message, "position", json_integer((json_int_t)row->revision));
 	(void)json_object_set_new(message, "at_ms", json_integer(row->at_ms));

@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "page.h"
 #include "routes.h"
 
@@ -34,7 +35,7 @@ void v1_put_obs(struct call *call)
 
 static json_t *value_json(const struct store_row *row)
 {
-	return json_loadb(row->value, row->value_len, 0, NULL);
+	return json_text_parse(row->value, row->value_len, 0, NULL);
 }
 
 static void obs_known(struct call *call, const struct store_res *res)

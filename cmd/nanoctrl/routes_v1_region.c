@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "ask.h"
 #include "fields.h"
+#include "json_text.h"
 #include "page.h"
 #include "region.h"
 #include "routes.h"
@@ -127,7 +128,7 @@ void v1_post_regions(struct call *call)
 
 json_t *region_json(const struct store_row *row)
 {
-	json_t *region = json_loadb(row->value, row->value_len, 0, NULL);
+	json_t *region = json_text_parse(row->value, row->value_len, 0, NULL);
 
 	(void)json_object_set_new(region, "name", json_string(row->key.id));
 	(void)json_object_set_new(region, "revision", json_integer((json_int_t)row->revision));

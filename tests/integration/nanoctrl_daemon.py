@@ -21,6 +21,11 @@ BIN = Path(os.environ["DLSLIME_BIN"])
 DEADLINE_S = 30
 JSON = {"Content-Type": "application/json"}
 
+# What the tests ask most.
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+ENTITY = {"entity_id": "cache:0", "kind": "cache"}
+BEAT = {"entity_type": "service", "entity_id": "cache:0"}
+
 if not (BIN / "nanoctrl").exists():
     pytest.skip("this build has no nanoctrl (BUILD_CTRL)", allow_module_level=True)
 
@@ -145,13 +150,17 @@ class Redis:
         self.popen.wait()
         self.directory.cleanup()
 
-    def set(self, key, value):
-        words = [b"SET", key.encode(), value.encode()]
+    def command(self, *words):
+        """The bytes of the answer, which must be a short one."""
+        words = [w.encode() for w in words]
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(DEADLINE_S)
             s.connect(str(self.path))
             s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-            assert s.recv(100) == b"+OK\r\n"
+            return s.recv(100)
+
+    def set(self, key, value):
+        assert self.command("SET", key, value) == b"+OK\r\n"
 
 
 def ask(connection, method, path, body=None, headers=None):

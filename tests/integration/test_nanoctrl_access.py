@@ -11,7 +11,10 @@ import subprocess
 
 import pytest
 from nanoctrl_daemon import (
+    BEAT,
     DEADLINE_S,
+    ENTITY,
+    GET,
     Daemon,
     ask,
     free_port,
@@ -24,9 +27,6 @@ from nanoctrl_daemon import (
     wait_until,
 )
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-ENTITY = {"entity_id": "cache:0", "kind": "cache"}
-BEAT = {"entity_type": "service", "entity_id": "cache:0"}
 
 
 def test_tls_is_spoken(tmp_path):

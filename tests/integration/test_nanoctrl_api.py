@@ -191,6 +191,133 @@ def test_4096_regions_are_put_in_one_request(daemon):
     assert sorted(names) == sorted(r["name"] for r in put)
 
 
+# --- values that are at the edge of JSON
+
+
+EDGE = {"text": "x\0y", "more": ["\0", {"": "\0\0"}], "large": 10**30, "small": -(2**63) - 1, "word": 2**63 - 1}
+SEEN = {**EDGE, "large": 1e30, "small": -(2.0**63)}
+
+
+def test_text_with_a_nul_and_large_integers_come_back_wherever_any_value_may_be(daemon):
+    entity = {"entity_id": "e", "kind": "k", "endpoint": "x\0y", "metadata": EDGE, "resource": [EDGE]}
+    assert daemon.post("/register", entity).status == 200
+    for known in (
+        daemon.post("/get_entity_info", {"entity_id": "e"}).json["entity_info"],
+        daemon.post("/list_entities", {}).json["entities"][0],
+        daemon.get("/v1/watch?after=0&class=entity").json["events"][0]["value"],
+    ):
+        assert (known["endpoint"], known["metadata"], known["resource"]) == ("x\0y", SEEN, [SEEN])
+    peer = {"alias": "p", "address": "here", "resource": EDGE}
+    assert daemon.post("/start_peer_agent", peer).json["resource"] == SEEN
+    assert [p["resource"] for p in daemon.post("/query", {}).json] == [SEEN]
+    wish = {"target_peers": ["a", "b"], "min_bw": "1\0Gbps"}
+    assert daemon.post("/v1/desired_topology/p", wish).status == 200
+    assert daemon.get("/v1/desired_topology/p").json["topology"]["min_bw"] == "1\0Gbps"
+
+    process = {"host_id": "h", "more": EDGE}
+    a = register(daemon, "a", resource=EDGE, process=process)
+    assert daemon.get("/v1/agents/a").json["agent"]["resource"] == SEEN
+    assert daemon.get("/v1/agents/a").json["agent"]["process"] == {**process, "more": SEEN}
+    assert daemon.request("PUT", "/v1/agents/a/resource", {"incarnation": a, "resource": {"n": EDGE}}).status == 200
+    assert {"n": SEEN} in [r["resource"] for r in daemon.get("/v1/resources").json["resources"]]
+    put = [{"name": "r", "more": EDGE}]
+    assert daemon.post("/v1/agents/a/regions", {"incarnation": a, "put": put}).status == 200
+    assert daemon.get("/v1/agents/a/regions/r").json["region"]["more"] == SEEN
+    snapshot = {"schema_version": 1, "more": EDGE}
+    assert daemon.request("PUT", "/v1/agents/a/obs", {"incarnation": a, "snapshot": snapshot}).status == 200
+    assert daemon.get("/v1/obs").json["snapshots"] == [{**snapshot, "more": SEEN}]
+    assert daemon.post("/v1/agents/a/mailbox", {"from": "a", "from_incarnation": a, "messages": [EDGE]}).status == 200
+    (message,) = daemon.get(f"/v1/agents/a/mailbox?incarnation={a}").json["messages"]
+    assert message["message"] == SEEN
+    batch = {"requests": [{"method": "GET", "path": "/v1/agents/a", "body": EDGE}]}
+    assert daemon.post("/v1/batch", batch).json["responses"][0]["body"]["agent"]["resource"] == {"n": SEEN}
+
+
+def test_a_name_with_a_nul_is_refused_and_is_nobody_elses(daemon):
+    assert daemon.post("/register", {"entity_id": "e", "kind": "k"}).status == 200
+    a = register(daemon, "a")
+    assert daemon.post("/v1/leases/l", {"holder": "a", "incarnation": a}).status == 200
+    who = {"entity_type": "service", "entity_id": "e", "scope": ""}
+    peer = {"alias": "p", "address": "x", "device": "d", "link_type": "l", "name_prefix": "n"}
+    region = {"agent_name": "a", "mr_name": "m", "addr": 1, "length": 1, "rkey": 1}
+    for path, body, members in [
+        ("/register", {**who, "kind": "k"}, "entity_id entity_type kind scope"),
+        ("/unregister", who, "entity_id entity_type scope"),
+        ("/heartbeat", who, "entity_id entity_type scope"),
+        ("/get_entity_info", who, "entity_id entity_type scope"),
+        ("/list_entities", {"entity_type": "service", "kind": "k", "scope": ""}, "entity_type kind scope"),
+        ("/start_peer_agent", peer, "alias address device link_type name_prefix"),
+        ("/query", {"scope": ""}, "scope"),
+        ("/cleanup", {"agent_name": "a"}, "agent_name"),
+        ("/register_mr", region, "agent_name mr_name"),
+        ("/get_mr_info", {"src": "a", "dst": "a", "mr_name": "m"}, "src dst mr_name"),
+        ("/v1/agents", {"alias": "b", "name_prefix": "n", "address": "x"}, "alias name_prefix address"),
+        ("/v1/agents/a/mailbox", {"from": "a", "from_incarnation": a, "messages": [{}]}, "from"),
+        ("/v1/leases/l", {"holder": "a", "incarnation": a}, "holder"),
+    ]:
+        for member in members.split():
+            answer = daemon.post(path, {**body, member: body[member] + "\0x"})
+            assert answer.status == 422 and f"'{member}' has a NUL in it" in answer.body.decode(), (path, member, answer)
+    for path, body in [
+        ("/v1/desired_topology/a", {"target_peers": ["a", "b\0x"]}),
+        ("/v1/agents/a/regions", {"incarnation": a, "put": [{"name": "m\0x"}]}),
+        ("/v1/agents/a/regions", {"incarnation": a, "put": [{"name": "m", "desc": "AAAA\0"}]}),
+        ("/v1/agents/a/regions", {"incarnation": a, "delete": ["m\0x"]}),
+        ("/v1/agents", {"process": {"host_id": "h\0x"}}),
+        ("/v1/batch", {"requests": [{"method": "GET\0x", "path": "/v1/agents"}]}),
+        ("/v1/batch", {"requests": [{"method": "GET", "path": "/v1/agents\0x"}]}),
+    ]:
+        assert daemon.post(path, body).status == 422, (path, body)
+    for method, path in (("DELETE", f"/v1/agents/a%00x?incarnation={a}"), ("GET", "/v1/agents?scope=a%00b")):
+        assert daemon.request(method, path).status == 400
+    # All of it changed nothing.
+    assert [e["id"] for e in daemon.post("/list_entities", {}).json["entities"]] == ["e"]
+    assert [e["alias"] for e in daemon.get("/v1/agents").json["agents"]] == ["a"]
+    assert daemon.get("/v1/agents/a/regions").json["regions"] == []
+    assert daemon.get("/v1/leases").json["leases"][0]["holder"] == "a"
+    assert daemon.get("/v1/desired_topology/a").status == 404
+
+
+def test_the_name_of_a_member_with_a_nul_in_it_is_refused_with_a_sentence(daemon):
+    for path, body in (("/register", {"entity_id": "e", "kind": "k"}), ("/v1/agents", {"alias": "a"})):
+        for more in ({"x\0y": 1}, {"metadata": {"deep": [{"\0": 1}]}}):
+            answer = daemon.post(path, {**body, **more})
+            assert answer.status == 422 and "the name of a member has U+0000 in it" in answer.body.decode()
+    assert daemon.post("/list_entities", {}).json["entities"] == []
+
+
+def test_a_number_that_no_double_holds_is_400(daemon):
+    for number in ("1e400", "-1e400", "9" * 400, "-" + "9" * 400):
+        body = b'{"entity_id":"e","kind":"k","metadata":[%s]}' % number.encode()
+        answer = daemon.post("/register", body)
+        assert answer.status == 400 and "overflow" in answer.body.decode(), answer
+
+
+def test_an_integer_may_be_written_with_a_point(daemon):
+    made = daemon.post("/v1/agents", b'{"alias":"a","ttl_ms":2e4}').json
+    assert made["ttl_ms"] == 20000
+    body = b'{"incarnation":%d.0,"obs":{"schema_version":1.0}}' % made["incarnation"]
+    assert daemon.post("/v1/agents/a/renew", body).status == 200
+    for number in (b"1.5", b"18446744073709551616", b"true"):
+        answer = daemon.post("/v1/agents/a/renew", b'{"incarnation":%s}' % number)
+        assert answer.status == 422 and "must be an integer from 1" in answer.json["message"]
+
+
+def test_a_wish_that_somebody_else_wrote_into_redis_tells_nobody_of_another_name(tmp_path):
+    with Redis() as redis, Daemon(tmp_path, "--redis-url", redis.url, db=None) as d:
+        assert d.post("/start_peer_agent", {"alias": "a", "address": "x"}).status == 200
+        for agent in "af":
+            assert d.post(f"/v1/desired_topology/{agent}", {"target_peers": []}).status == 200
+        redis.set("spec:topology:a", json.dumps({"target_peers": ["b\0c", "d"]}))
+        redis.set("spec:topology:f", json.dumps({"target_peers": ["a\0c"]}))
+        assert d.post("/cleanup", {"agent_name": "a"}).status == 200
+        exist = {name: redis.command("EXISTS", f"inbox:{name}") for name in "bdf"}
+        assert exist == {"b": b":0\r\n", "d": b":1\r\n", "f": b":0\r\n"}
+
+
+# --- what is written of it
+
+
 def test_the_openapi_file_has_every_route_and_no_other():
     documented = {
         (method.upper(), re.sub(r"\{\w+\}", "{}", path))

@@ -12,7 +12,10 @@ import time
 
 import pytest
 from nanoctrl_daemon import (
+    BEAT,
     DEADLINE_S,
+    ENTITY,
+    GET,
     Daemon,
     ask,
     post,
@@ -22,9 +25,6 @@ from nanoctrl_daemon import (
     wait_until,
 )
 
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-ENTITY = {"entity_id": "cache:0", "kind": "cache"}
-BEAT = {"entity_type": "service", "entity_id": "cache:0"}
 SANITIZED = bool(os.environ.get("DLSLIME_SANITIZE"))
 
 

@@ -145,6 +145,21 @@ def test_obs_survives_snapshots_that_are_none(redis):
     assert "│ good " in nanoctrl("obs", "peers", *where)
 
 
+def test_obs_adds_up_numbers_of_any_size_and_takes_no_name_for_another(redis):
+    large = {"assign_total": 10**30, "batch_total": -(10**30), "completed_bytes_total": 2**63 - 1, "error_total": -(2**63)}
+    for i in range(5):
+        redis.report(snapshot(f"p{i}", summary=large, pid=1e300, reported_at_ms=-(2**63)))
+    redis.report(snapshot("a\0b", status="stopped\0"))
+    where = ["--redis-url", redis.url]
+    total = json.loads(nanoctrl("obs", "status", *where, "--json"))
+    assert total["assign_total"] > 10**18 and total["error_total"] < -(10**18) and total["stopped"] == 0
+    for verb in "status", "peers", "nics", "links":
+        nanoctrl("obs", verb, *where)
+    assert "│ a " not in nanoctrl("obs", "peers", *where)
+    peers = json.loads(nanoctrl("obs", "peers", *where, "--json"))
+    assert {p["peer_id"] for p in peers} == {"a\0b", *(f"p{i}" for i in range(5))}
+
+
 def test_obs_and_top_ask_a_daemon(tmp_path):
     with Daemon(tmp_path) as daemon:
         incarnation = daemon.post("/v1/agents", {"alias": "a"}).json["incarnation"]

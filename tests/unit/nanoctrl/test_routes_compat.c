@@ -46,6 +46,16 @@ static void the_root_says_who_it_is(void **state)
 	assert_string_equal(caller_ask("GET", "/", NULL)->text, "NanoCtrl Server Running");
 }
 
+static void metadata_that_is_null_stays_null(void **state)
+{
+	(void)state;
+	(void)caller_ask("POST", "/register", "{'entity_id':'n','kind':'k','metadata':null}");
+	assert_true(reply_is(
+	    caller_ask("POST", "/get_entity_info", "{'entity_id':'n'}"), 200,
+	    "{'status':'ok','entity_info':{'entity_type':'service','entity_id':'n','id':'n',"
+	    "'kind':'k','endpoint':null,'metadata':null,'resource':null}}"));
+}
+
 static void an_entity_is_there_until_it_is_unregistered(void **state)
 {
 	(void)state;
@@ -204,6 +214,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(the_root_says_who_it_is),
+	    TEST(metadata_that_is_null_stays_null),
 	    TEST(an_entity_is_there_until_it_is_unregistered),
 	    TEST(to_register_again_replaces),
 	    TEST(an_entity_lives_60_seconds_behind_its_last_heartbeat),

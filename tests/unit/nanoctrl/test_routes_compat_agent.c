@@ -80,7 +80,7 @@ static void a_query_lists_the_agents_of_a_scope(void **state)
 	    caller_ask("POST", "/query", "{}"), 200,
 	    "[{'name':'a','device':'mlx5_0','ib_port':2,'link_type':'RoCE','address':'1.2.3.4:5',"
 	    "'resource':{'nics':[]},'memory_keys':[]},"
-	    "{'name':'b','device':null,'ib_port':1,'link_type':null,'address':'1.2.3.4:5',"
+	    "{'name':'b','device':'','ib_port':1,'link_type':'','address':'1.2.3.4:5',"
 	    "'resource':null,'memory_keys':[]}]"));
 	assert_true(reply_is(caller_ask("POST", "/query", "{'scope':'s'}"), 200, "[]"));
 }
