@@ -37,6 +37,12 @@ static int port_of(const char *address)
 	return port > 0 && port <= UINT16_MAX ? port : 6379;
 }
 
+/* What is behind host and port: "/db", or nothing. */
+static const char *db_of(const char *address)
+{
+	return address + strcspn(address, "/");
+}
+
 /* The address of ours from which PEER, "1.2.3.4" or "1.2.3.4:5", would be reached. */
 static bool route_to(const char *peer, char out[INET_ADDRSTRLEN])
 {
@@ -86,7 +92,7 @@ void redis_address_for(const struct redis_address *redis, const char *client,
 		copy(out, redis->public_address);
 	else {
 		own_address(client, host);
-		(void)snprintf(out, REDIS_ADDRESS_MAX, "%s:%d", host, port_of(ours));
+		(void)snprintf(out, REDIS_ADDRESS_MAX, "%s:%d%s", host, port_of(ours), db_of(ours));
 	}
 }
 
@@ -106,6 +112,7 @@ void redis_url_for_all(const struct redis_address *redis, char out[REDIS_ADDRESS
 		copy(out, redis->public_url);
 	else {
 		own_address("8.8.8.8", host);
-		(void)snprintf(out, REDIS_ADDRESS_MAX, "redis://%s:%d", host, port_of(ours));
+		(void)snprintf(out, REDIS_ADDRESS_MAX, "redis://%s:%d%s", host, port_of(ours),
+		               db_of(ours));
 	}
 }

@@ -20,10 +20,11 @@ struct redis_address {
 	const char *public_url;     /* NANOCTRL_REDIS_URL: told instead of a local one; NULL */
 };
 
-/* "host:port", for an agent that calls its own address CLIENT. "" where there is no Redis. */
+/* "host:port/db" as far as the URL has them, for an agent that calls its own address CLIENT. ""
+ * where there is no Redis. */
 void redis_address_for(const struct redis_address *redis, const char *client,
                        char out[REDIS_ADDRESS_MAX]);
-/* "redis://host:port", for anybody. */
+/* The same with "redis://" before it, for anybody. */
 void redis_url_for_all(const struct redis_address *redis, char out[REDIS_ADDRESS_MAX]);
 
 #endif
