@@ -2,7 +2,9 @@
 /* nanoctrl/cmd_top.c - 'nanoctrl top': agents, their links and rates, live in a terminal. */
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -16,7 +18,8 @@ static const char usage[] =
     "\n"
     "Agents, their links and rates, until 'q' or Ctrl-C. Not on a terminal: once.\n"
     "\n"
-    "  --address ADDR    of the daemon: HOST:PORT or unix:PATH (this host's)\n"
+    "  --address ADDR    of the daemon: HOST:PORT or unix:PATH (the one that 'start'\n"
+    "                    has started here, else the usual port of this host)\n"
     "  --token TOKEN     for that daemon\n"
     "  --redis-url URL   read what agents write to Redis instead\n"
     "  --scope SCOPE     of one scope\n"
@@ -30,6 +33,11 @@ static void on_signal(int signal)
 {
 	(void)signal;
 	ended = 1;
+}
+
+static void on_resize(int signal)
+{
+	(void)signal;
 }
 
 /* The snapshot of the same session in BEFORE; NULL: there is none. */
@@ -78,7 +86,7 @@ static void add_agent(struct obs_table *table, const json_t *snapshot, const jso
 	obs_table_number(table, obs_int(summary, "error_total"));
 }
 
-static void print_agents(const json_t *snapshots, const json_t *before, int64_t stale_ms)
+static void print_agents(FILE *f, const json_t *snapshots, const json_t *before, int64_t stale_ms)
 {
 	struct obs_table *table =
 	    obs_table_create("AGENT HOST >AGE STATE >LINKS >BW >OPS/S >BYTES >PENDING >ERRORS");
@@ -95,8 +103,8 @@ static void print_agents(const json_t *snapshots, const json_t *before, int64_t 
 		if (!strcmp(obs_state(snapshot, stale_ms, obs_now_ms()), "alive"))
 			bandwidth += obs_real(snapshot, "ewma_bandwidth_bps");
 	}
-	printf("%zu agents, %s\n", json_array_size(snapshots), obs_rate(bandwidth, text));
-	obs_table_print(table, stdout);
+	(void)fprintf(f, "%zu agents, %s\n", json_array_size(snapshots), obs_rate(bandwidth, text));
+	obs_table_print(table, f);
 	obs_table_destroy(table);
 }
 
@@ -110,6 +118,65 @@ static bool take_terminal(struct termios *old)
 	raw = *old;
 	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
 	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+}
+
+/* The first N characters of a line; 0: all of it. */
+static void print_start(const char *line, size_t n)
+{
+	size_t i = 0, begun = 0;
+
+	for (; line[i] && line[i] != '\n'; i++)
+		if (((unsigned char)line[i] & 0xc0) != 0x80 && n && begun++ == n)
+			break;
+	(void)fwrite(line, 1, i, stdout);
+}
+
+/* As much of TEXT as fits on the screen, and how many lines do not; 0: of unknown size. */
+static void print_fitting(const char *text, size_t columns, size_t rows)
+{
+	size_t lines = 0;
+	char more[40];
+
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		lines++;
+	for (size_t row = 0; row < lines && (!rows || row < rows); row++) {
+		bool last = rows && row + 1 == rows && lines > rows;
+
+		(void)snprintf(more, sizeof(more), "%zu more lines", lines - row);
+		(void)fputs(row ? "\n" : "", stdout);
+		print_start(last ? more : text, columns);
+		text = strchr(text, '\n') + 1;
+	}
+}
+
+static void show_frame(const char *text)
+{
+	struct winsize size = {0};
+
+	(void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	(void)fputs("\x1b[H\x1b[2J", stdout);
+	print_fitting(text, size.ws_col, size.ws_row);
+	(void)fflush(stdout);
+}
+
+/* One look, as text; freed by the caller. NULL: no memory. */
+static char *draw(const struct obs_options *o, const json_t *now, const json_t *before,
+                  const struct slime_error *err)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	if (now)
+		print_agents(f, now, before, o->stale_ms);
+	else
+		(void)fprintf(f, "%s\n", err->text);
+	if (fclose(f) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* Wait for the next look; false: it is over. */
@@ -129,16 +196,15 @@ static void show_live(const struct obs_options *o)
 	struct slime_error err;
 	struct termios old;
 	bool keys = take_terminal(&old);
+	char *frame;
 
 	(void)fputs("\x1b[?1049h\x1b[?25l", stdout); /* another screen, no cursor */
 	do {
 		now = obs_fetch(&o->place, &err);
-		(void)fputs("\x1b[H\x1b[2J", stdout);
-		if (now)
-			print_agents(now, before, o->stale_ms);
-		else
-			printf("%s\n", err.text);
-		(void)fflush(stdout);
+		frame = draw(o, now, before, &err);
+		if (frame)
+			show_frame(frame);
+		free(frame);
 		if (now) {
 			json_decref(before);
 			before = now;
@@ -154,6 +220,7 @@ static void show_live(const struct obs_options *o)
 int verb_top(int argc, char **argv)
 {
 	const struct sigaction action = {.sa_handler = on_signal};
+	const struct sigaction resized = {.sa_handler = on_resize};
 	struct obs_options o = {.usage = usage, .takes = OBS_TAKES_TIME};
 	char here[32];
 	struct slime_error err;
@@ -173,10 +240,11 @@ int verb_top(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	if (o.once || !isatty(STDOUT_FILENO)) {
-		print_agents(snapshots, NULL, o.stale_ms);
+		print_agents(stdout, snapshots, NULL, o.stale_ms);
 	} else {
 		(void)sigaction(SIGINT, &action, NULL);
 		(void)sigaction(SIGTERM, &action, NULL);
+		(void)sigaction(SIGWINCH, &resized, NULL); /* ends the wait for the next look */
 		show_live(&o);
 	}
 	json_decref(snapshots);

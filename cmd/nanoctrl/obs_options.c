@@ -5,6 +5,7 @@
 
 #include "obs.h"
 #include "options.h"
+#include "runtime_dir.h"
 #include "sentence.h"
 
 enum { STALE_MS = 45000, EVERY_MS = 1000 };
@@ -18,7 +19,8 @@ static bool take_number(const char *text, double least, double *out)
 	return end != text && !*end && *out >= least && *out < 1e12;
 }
 
-static int take(struct obs_options *o, int c)
+/* OPTION: as it was written. */
+static int take(struct obs_options *o, int c, const char *option)
 {
 	double number;
 
@@ -56,9 +58,26 @@ static int take(struct obs_options *o, int c)
 	case 'h':
 		(void)printf("usage: %s %s", nanoctrl.persona->name, o->usage);
 		return EXIT_GOOD + 1;
+	case ':':
+		return say_usage("'%s' needs a value", option) + 1;
 	default:
-		return EXIT_USAGE + 1;
+		return say_usage("there is no option '%s' here", option) + 1;
 	}
+}
+
+/* Whoever names no place means the daemon that 'start' has started here, if there is one. */
+static void find_daemon(struct obs_options *o)
+{
+	struct runtime_dir dir;
+	struct background daemon;
+
+	if (o->place.address || o->place.redis_url || runtime_open(&dir, false, NULL) < 0)
+		return;
+	if (runtime_read(&dir, &daemon) == 0 && background_runs(&daemon) && *daemon.address) {
+		(void)snprintf(o->found, sizeof(o->found), "%s", daemon.address);
+		o->place.address = o->found;
+	}
+	runtime_close(&dir);
 }
 
 int obs_options_parse(int argc, char **argv, struct obs_options *out, int *first)
@@ -80,11 +99,13 @@ int obs_options_parse(int argc, char **argv, struct obs_options *out, int *first
 	out->stale_ms = STALE_MS;
 	out->every_ms = EVERY_MS;
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-		rc = take(out, c);
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) >= 0) {
+		rc = take(out, c, argv[optind - 1]);
 		if (rc)
 			return rc;
 	}
+	find_daemon(out);
 	*first = optind;
 	return 0;
 }

@@ -233,6 +233,8 @@ int options_parse(int argc, char **argv, unsigned int sets, struct options *out)
 	opterr = 0;
 	while (rc == 0 && (i = getopt_long(argc, argv, "+:h", table, NULL)) != -1) {
 		if (i == N_ROWS || i == 'h') {
+			(void)printf("usage: %s %s [OPTION]...\n\n", nanoctrl.persona->name,
+			             argv[0]);
 			options_help(sets);
 			return 1 + EXIT_GOOD;
 		}

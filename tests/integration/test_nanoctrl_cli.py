@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The nanoctrl program: its verbs, their words and exit codes, what they leave, its log."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
+import termios
 import time
 
 import pytest
@@ -93,6 +97,19 @@ def test_it_starts_tells_and_stops(cli):
     assert (done.returncode, done.stdout) == (0, f"{name} stopped (pid={pid})\n")
     assert not runs(pid) and not (cli.dir / f"{name}.pid").exists()
     assert "stopped" in (cli.dir / f"{name}.log").read_text()
+
+
+def test_obs_and_top_find_what_start_has_started(cli):
+    before = cli("top", "--once")
+    usual = 3000 if cli.name == "nanoctrl" else 4479
+    assert "0 agents" in before.stdout or f"no daemon at 127.0.0.1:{usual}" in before.stderr
+    cli.start()
+    address = cli.meta()["address"]
+    assert cli("obs", "status").stdout.startswith(f"Daemon: {address} ")
+    assert cli("top", "--once").stdout.startswith("0 agents")
+    assert "no Redis at 127.0.0.1:1 " in cli("obs", "status", "--redis-url", "redis://127.0.0.1:1").stderr
+    assert cli("stop").returncode == 0
+    assert address not in cli("obs", "status").stdout
 
 
 def test_stop_without_a_daemon_is_fine(cli):
@@ -260,7 +277,8 @@ def test_version_and_help(cli):
     assert done.returncode == 0 and "--redis-url" in done.stdout
     for verb in ("start", "status", "stop", "server"):
         assert verb in done.stdout
-        assert cli(verb, "--help").returncode == 0
+        usage = cli(verb, "--help")
+        assert usage.returncode == 0 and usage.stdout.startswith(f"usage: {cli.name} {verb} ")
 
 
 @pytest.mark.parametrize(
@@ -282,11 +300,16 @@ def test_version_and_help(cli):
         (["start", "--wait", "nan"], "--wait is a number of seconds"),
         (["stop", "--port", "1"], "no option '--port'"),
         (["status", "--force"], "no option '--force'"),
+        (["obs", "status", "--frobnicate"], "no option '--frobnicate'"),
+        (["obs", "status", "--interval", "1"], "no option '--interval'"),
+        (["obs", "peers", "--scope"], "'--scope' needs a value"),
+        (["top", "-x"], "no option '-x'"),
     ],
 )
 def test_a_wrong_command_line_is_told_so(one, args, why):
     done = one(*args)
     assert done.returncode == 2 and why in done.stderr and "--help" in done.stderr
+    assert done.stderr.startswith("nanoctrl: ")
 
 
 @pytest.mark.parametrize(
@@ -336,6 +359,20 @@ def test_a_key_that_belongs_to_another_certificate_is_refused(one, tmp_path):
     where = make_certificates(tmp_path)
     done = one("--port", "0", "--db", ":memory:", "--tls-cert", where / "server.pem", "--tls-key", where / "client.key")
     assert done.returncode == 1 and "client.key" in done.stderr
+
+
+def test_a_key_that_wants_a_passphrase_is_refused_and_nobody_is_asked(one, tmp_path):
+    where = make_certificates(tmp_path)
+    encrypt = ["openssl", "pkey", "-in", "server.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key"]
+    subprocess.run(encrypt, cwd=where, check=True, capture_output=True)
+    screen, terminal = pty.openpty()
+    with contextlib.closing(os.fdopen(screen, "rb", 0)), contextlib.closing(os.fdopen(terminal, "rb", 0)) as stdin:
+        done = one(
+            *("--port", "0", "--db", ":memory:", "--tls-cert", where / "server.pem", "--tls-key", where / "locked.key"),
+            stdin=stdin,
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),  # it is its terminal
+        )
+    assert done.returncode == 1 and "locked.key' is encrypted" in done.stderr, done.stderr
 
 
 def test_a_flag_goes_before_the_environment(tmp_path):

@@ -3,6 +3,7 @@
 of a scope, a terminal, another daemon."""
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -231,6 +233,37 @@ def test_top_lives_in_a_terminal_until_q(tmp_path):
             top.kill()
             top.wait()
             os.close(screen)
+
+
+@pytest.mark.parametrize("columns, rows", [(20, 24), (200, 8), (20, 8), (1, 1)])
+def test_top_keeps_to_its_terminal(tmp_path, columns, rows):
+    with Daemon(tmp_path) as d:
+        for name in ("first", "second", "third", "fourth"):
+            made = d.post("/v1/agents", {"alias": name}).json
+            obs = {"schema_version": 1, "peer_id": name, "reported_at_ms": int(time.time() * 1000)}
+            assert d.post(f"/v1/agents/{name}/renew", {"incarnation": made["incarnation"], "obs": obs}).status == 200
+        screen, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        where = ["--address", f"127.0.0.1:{d.port}", "--interval", "0.1"]
+        top = subprocess.Popen([BIN / "nanoctrl", "top", *where], stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        try:
+            shown, until = b"", time.monotonic() + DEADLINE_S
+            while shown.count(b"\x1b[2J") < 2:
+                assert time.monotonic() < until, shown
+                if select.select([screen], [], [], 0.1)[0]:
+                    shown += os.read(screen, 65536)
+        finally:
+            top.kill()
+            top.wait()
+            os.close(screen)
+        lines = shown.split(b"\x1b[2J")[1].removesuffix(b"\x1b[H").decode().split("\r\n")
+        whole = 12  # what it has to say
+        assert len(lines) == min(rows, whole) and all(len(line) <= columns for line in lines)
+        if rows < whole:
+            assert lines[-1] == f"{whole - rows + 1} more lines"[:columns]
+        if rows > 2:
+            assert lines[0] == "4 agents, 0bps" and lines[2].startswith("│ AGENT  ┆ HOST"[:columns])
 
 
 # --- another daemon
