@@ -76,8 +76,8 @@ static int load_key(SSL_CTX *ctx, const char *key, struct slime_error *err)
 	(void)sl_openssl_reason(reason, sizeof(reason));
 	if (rc != 1 && wanted)
 		return sl_fail(err, -EINVAL,
-		               "the key '%s' has a passphrase, and nobody is asked for it: use one "
-		               "without",
+		               "the key '%s' is encrypted, and nobody is asked for its passphrase: "
+		               "use one that is not",
 		               key);
 	if (rc != 1)
 		return sl_fail(err, -EINVAL, "cannot use the key '%s': %s", key, reason);
