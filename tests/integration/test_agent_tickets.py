@@ -389,3 +389,30 @@ def test_who_hangs_up_within_an_answer_does_not_end_the_process(two):
             with contextlib.suppress(ConnectionResetError):
                 s.recv(1)
     a.expect(0, "b", "kv", seed=2)
+
+
+def test_a_ticket_may_have_host_names():
+    with Tool("-") as a, Tool("-") as b, Tool("-") as c:
+        a.agent(0, "a", seed=1)
+        b.agent(0, "b", seed=2, listen="localhost:0")
+        b.ok("publish", 0, "kv")
+        members = opened(b.ticket(0))
+        assert members["at"][0].startswith("localhost:") and len(members["at"]) == 2
+        assert a.ok("introduce", 0, sealed({**members, "at": members["at"][:1]})) == "met b"
+        a.expect(0, "b", "kv", seed=2)
+        nobody = "no-such-host.invalid:4000"
+        c.agent(0, "c", seed=3)
+        answer = c.ask("introduce", 0, sealed({**members, "at": [nobody]}))
+        assert answer.startswith("error EHOSTUNREACH") and nobody in answer
+        assert c.ok("introduce", 0, sealed({**members, "at": [nobody, *members["at"]]})) == "met b"
+        c.expect(0, "b", "kv", seed=2)
+        # now that it listens, the name is dialled and not only asked for the way back
+        answer = c.ask("introduce", 0, sealed({**members, "alias": "d", "at": [nobody]}))
+        assert answer.startswith("error ECONNREFUSED") and "has no address" in answer
+
+
+@pytest.mark.parametrize("place, sentence", [("::1:0", "brackets"), ("nowhere", "host:port"), ("[::1]:70000", "host:port")])
+def test_a_place_to_listen_that_is_none_is_refused_with_its_reason(place, sentence):
+    with Tool("-") as a:
+        answer = a.ask("agent", 0, "a", "-", 0, place)
+        assert answer.startswith("error EINVAL") and sentence in answer and place in answer
