@@ -2,8 +2,7 @@
 /*
  * transport/tcp/tcp_conn.c - from two descriptions to two sockets, and their end.
  *
- *	asking half    IDLE ──connect()──► DIALING ──► GREETING ──answer 0──► UP
- *	                         next address ◄──┘ refused, silent or a stranger
+ *	asking half    IDLE ──connect()──► DIALING ──answer 0 from an address──► UP
  *	serving half   none ──hello with our secret──► parked ──connect()──► up
  *
  * Ready when both are up. The end: the peer's socket closes, is reset, or is
@@ -47,6 +46,9 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	c->ask.fd = (struct tcp_fd){.who = TCP_ASKER, .fd = -1, .events = UINT32_MAX, .owner = c};
 	c->serve.fd =
 	    (struct tcp_fd){.who = TCP_SERVER, .fd = -1, .events = UINT32_MAX, .owner = c};
+	for (unsigned i = 0; i < TCP_ADDRS; i++)
+		c->ask.tries[i].fd =
+		    (struct tcp_fd){.who = TCP_TRY, .fd = -1, .events = UINT32_MAX, .owner = c};
 	sl_lock_init(&c->lock);
 	rc = sl_random(&c->me, sizeof(c->me));
 	if (!rc)
@@ -190,7 +192,7 @@ static int tcp_connect(struct sl_conn *c, const struct sl_blob *peer, struct sli
 			(void)close(fd);
 		}
 	}
-	sl_tcp_dial(c, 0);
+	sl_tcp_dial(c);
 	return 0;
 }
 
@@ -225,6 +227,7 @@ static void hang_up(struct sl_conn *c, bool reset)
 	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	sl_lock_drop(&c->lock);
 	sl_tcp_unwatch(c->dom, &c->serve.fd);
+	sl_tcp_end_tries(c);
 }
 
 void sl_tcp_break(struct sl_conn *c, int status)
@@ -287,8 +290,7 @@ static void reset_asking(struct sl_conn *c, int64_t now)
 	c->quiet_at = now + quiet_ns;
 	sl_tcp_tick_by(c->dom, c->quiet_at);
 	c->resuming = true;
-	c->ask.addr = 0;
-	sl_tcp_dial(c, 0);
+	sl_tcp_dial(c);
 }
 
 void sl_tcp_end_quiet(struct sl_conn *c)
@@ -393,13 +395,8 @@ void sl_tcp_conn_tick(struct sl_conn *c, int64_t now)
 		return;
 	if (c->failed)
 		return;
-	if (c->ask.state == ASK_DIALING) {
-		if (now >= c->ask.dial_until)
-			sl_tcp_dial_next(c, -ETIMEDOUT);
-		else
-			sl_tcp_tick_by(c->dom, c->ask.dial_until);
-	}
-	if (!c->was_ready)
+	sl_tcp_dial_tick(c, now);
+	if (!c->was_ready || c->tore)
 		return;
 	if (now >= c->quiet_at)
 		sl_tcp_end_quiet(c);

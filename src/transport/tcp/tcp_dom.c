@@ -210,10 +210,6 @@ static int serve_event(struct sl_conn *conn, uint32_t events)
 
 static int ask_event(struct sl_conn *conn, uint32_t events)
 {
-	if (conn->ask.state != ASK_UP) {
-		sl_tcp_dial_event(conn, events);
-		return 1;
-	}
 	if (events & EPOLLOUT) {
 		sl_lock_take(&conn->lock);
 		sl_tcp_ask_push_locked(conn);
@@ -238,6 +234,9 @@ static int dispatch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events)
 		return n > 0;
 	case TCP_GUEST:
 		return read_guest(dom, fd->owner);
+	case TCP_TRY:
+		sl_tcp_dial_event(fd, events);
+		return 1;
 	case TCP_ASKER:
 		return ask_event(fd->owner, events);
 	case TCP_SERVER:

@@ -37,7 +37,7 @@ enum {
 };
 
 /* Who an epoll event is for. First member of its owner's part. */
-enum tcp_who { TCP_LISTENER, TCP_KICK, TCP_GUEST, TCP_ASKER, TCP_SERVER };
+enum tcp_who { TCP_LISTENER, TCP_KICK, TCP_GUEST, TCP_TRY, TCP_ASKER, TCP_SERVER };
 
 struct tcp_fd {
 	enum tcp_who who;
@@ -81,13 +81,26 @@ struct tcp_credit {
 	uint64_t len;
 };
 
-enum tcp_ask_state { ASK_IDLE, ASK_DIALING, ASK_GREETING, ASK_UP };
+enum tcp_ask_state { ASK_IDLE, ASK_DIALING, ASK_UP };
+
+/* One of the peer's addresses, that of the same index, while it is dialled: tcp_dial.c. */
+struct tcp_try {
+	struct tcp_fd fd; /* first: events are for it */
+	bool greeted;
+	unsigned n;    /* bytes of its answer, in its part of ask.rx.buf */
+	int64_t until; /* to be greeted */
+};
 
 struct tcp_ask {
 	struct tcp_fd fd;
-	enum tcp_ask_state state; /* progress */
-	unsigned addr;            /* progress: which of the peer's addresses we dial */
-	int64_t dial_until;       /* progress */
+
+	/* progress */
+	enum tcp_ask_state state;
+	struct tcp_try tries[TCP_ADDRS];
+	unsigned addr, won; /* how many were dialled; which won */
+	int dial_rc;        /* how the last of them ended */
+	bool taken;         /* the peer has another one, it says */
+	int64_t dial_until; /* when to dial the next, or, if TAKEN, to believe that */
 
 	/* lock */
 	bool up;
@@ -336,11 +349,11 @@ static inline const struct sl_conn *tcp_peer_addrs(const struct sl_conn *conn)
 	return conn->naddrs ? conn : conn->first;
 }
 void sl_tcp_quick(int fd);
-/* Dial the address at conn->ask.addr, or the next that can be dialled; RC: why not the one before.
- */
-void sl_tcp_dial(struct sl_conn *conn, int rc);
-void sl_tcp_dial_next(struct sl_conn *conn, int rc);
-void sl_tcp_dial_event(struct sl_conn *conn, uint32_t events);
+/* Dial the peer, at one address after the other, until one of them answers well. */
+void sl_tcp_dial(struct sl_conn *conn);
+void sl_tcp_dial_event(struct tcp_fd *fd, uint32_t events);
+void sl_tcp_dial_tick(struct sl_conn *conn, int64_t now);
+void sl_tcp_end_tries(struct sl_conn *conn);
 /* CONN will not come up: conn_ready() will say so. */
 void sl_tcp_fail(struct sl_conn *conn, int status, const char *what);
 void sl_tcp_note_ready_locked(struct sl_conn *conn);

@@ -79,40 +79,110 @@ static void publish_also(struct slime_desc *desc, uint16_t port)
 	sl_desc_end(desc);
 }
 
-static void what_a_stranger_said_is_not_part_of_the_next_answer(void **state)
+/* Two endpoints, of which B also publishes an address where a stranger listens, first. */
+struct meeting {
+	slime_ctx *ctx;
+	slime_ep *a, *b;
+	struct slime_desc of_a, of_b;
+	int stranger;
+};
+
+static void meet(struct meeting *m)
 {
 	struct slime_ep_opts opts = {
 	    .size = sizeof(opts), .transport = "tcp", .device = "127.0.0.1", .lanes = 1};
-	struct slime_desc of_a, of_b;
 	struct slime_error err = {0};
-	slime_ctx *ctx;
-	slime_ep *a, *b;
 	uint16_t port;
-	int stranger = open_stranger(&port);
+
+	m->stranger = open_stranger(&port);
+	assert_int_equal(slime_ctx_create(NULL, &m->ctx, &err), 0);
+	assert_int_equal(slime_ep_create(m->ctx, &opts, &m->a, &err), 0);
+	assert_int_equal(slime_ep_create(m->ctx, &opts, &m->b, &err), 0);
+	assert_int_equal(slime_ep_export(m->a, &m->of_a, &err), 0);
+	assert_int_equal(slime_ep_export(m->b, &m->of_b, &err), 0);
+	publish_also(&m->of_b, port);
+	assert_int_equal(slime_ep_connect(m->a, &m->of_b, 0, &err), -ETIMEDOUT);
+}
+
+static void part(struct meeting *m)
+{
+	slime_ep_destroy(m->a);
+	slime_ep_destroy(m->b);
+	slime_ctx_destroy(m->ctx);
+	(void)close(m->stranger);
+}
+
+static void connects(slime_ep *ep, const struct slime_desc *peer)
+{
+	struct slime_error err = {0};
+
+	if (slime_ep_connect(ep, peer, patience_ns, &err))
+		fail_msg("%s", err.text);
+}
+
+static void what_a_stranger_said_is_not_part_of_the_next_answer(void **state)
+{
+	struct meeting m;
 
 	(void)state;
-	assert_int_equal(slime_ctx_create(NULL, &ctx, &err), 0);
-	assert_int_equal(slime_ep_create(ctx, &opts, &a, &err), 0);
-	assert_int_equal(slime_ep_create(ctx, &opts, &b, &err), 0);
-	assert_int_equal(slime_ep_export(a, &of_a, &err), 0);
-	assert_int_equal(slime_ep_export(b, &of_b, &err), 0);
-	publish_also(&of_b, port);
-	assert_int_equal(slime_ep_connect(a, &of_b, 0, &err), -ETIMEDOUT);
-	assert_int_equal(slime_ep_connect(b, &of_a, 0, &err), -ETIMEDOUT);
-	greet_and_hang_up(stranger);
-	if (slime_ep_connect(a, &of_b, patience_ns, &err))
-		fail_msg("%s", err.text);
-	assert_int_equal(slime_ep_connect(b, &of_a, patience_ns, &err), 0);
-	slime_ep_destroy(a);
-	slime_ep_destroy(b);
-	slime_ctx_destroy(ctx);
-	(void)close(stranger);
+	meet(&m);
+	assert_int_equal(slime_ep_connect(m.b, &m.of_a, 0, NULL), -ETIMEDOUT);
+	greet_and_hang_up(m.stranger);
+	connects(m.a, &m.of_b);
+	connects(m.b, &m.of_a);
+	part(&m);
+}
+
+static void a_stranger_who_is_silent_does_not_hold_up_the_next_address(void **state)
+{
+	struct meeting m;
+	int fd;
+
+	(void)state;
+	meet(&m);
+	assert_int_equal(slime_ep_connect(m.b, &m.of_a, 0, NULL), -ETIMEDOUT);
+	fd = accept(m.stranger, NULL, NULL);
+	assert_true(fd >= 0);
+	connects(m.a, &m.of_b);
+	connects(m.b, &m.of_a);
+	(void)close(fd);
+	part(&m);
+}
+
+static ssize_t read_hello(int fd)
+{
+	char hello[TCP_HELLO_LEN];
+
+	return recv(fd, hello, sizeof(hello), MSG_WAITALL);
+}
+
+/* Whose program calls connect() late has all calls in the race waiting, and answers one. */
+static void a_peer_that_comes_late_is_not_given_up_for_its_silence(void **state)
+{
+	struct meeting m;
+	char byte;
+	int fd;
+
+	(void)state;
+	meet(&m);
+	fd = accept(m.stranger, NULL, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(read_hello(fd), TCP_HELLO_LEN);
+	/* the race is on when the stranger hears no more; B has been called by then, or will be */
+	assert_int_equal(slime_ep_connect(m.a, &m.of_b, INT64_C(1500000000), NULL), -ETIMEDOUT);
+	connects(m.b, &m.of_a);
+	connects(m.a, &m.of_b);
+	assert_int_equal(recv(fd, &byte, 1, 0), 0); /* it has lost */
+	(void)close(fd);
+	part(&m);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_a_stranger_said_is_not_part_of_the_next_answer),
+	    cmocka_unit_test(a_stranger_who_is_silent_does_not_hold_up_the_next_address),
+	    cmocka_unit_test(a_peer_that_comes_late_is_not_given_up_for_its_silence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
