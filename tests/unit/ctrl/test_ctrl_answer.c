@@ -135,7 +135,7 @@ static void what_is_not_http_is_refused(void **state)
 	    "HTTP/1.1 200 OK\r\n: x\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n",
-	    "HTTP/1.1 200 OK\r\nContent-Length:\r\n",
+	    "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
 	    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n",
 	    /* two lengths: it may have been written by somebody else */
