@@ -52,7 +52,8 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 		"#include \"redis_library.h\"\nconst char redis_script[] = {${bytes}0};\n")
 	# TLS is the agents' as well; what it needs below has no state.
 	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}"
-		src/ctrl/ctrl_tls.c src/ctrl/openssl_table.c src/base/error.c)
+		src/ctrl/ctrl_lookup.c src/ctrl/ctrl_tls.c src/ctrl/openssl_table.c
+		src/base/error.c)
 	nanoctrl_flags(nanoctrl-parts)
 	# Its name in a Redis that other versions use, too.
 	string(SHA1 digest "${script_bytes}")

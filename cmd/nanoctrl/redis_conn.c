@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- *            connect, AUTH, SELECT, PING             reply of PING
+ *       look up, connect, AUTH, SELECT, PING         reply of PING
  *   DOWN ───────────────────────────────► GREETING ───────────────► UP
  *     ▲  timer                                │                      │
  *     └───────────────────────────────────────┴──────────────────────┘
@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ctrl/ctrl_lookup.h"
 #include "ctrl/ctrl_tls.h"
 
 enum { PATIENCE_S = 5, RETRY_MIN_MS = 50, RETRY_MAX_MS = 1000, READ_AT_ONCE = 65536 };
@@ -35,6 +36,7 @@ struct waiter {
 struct redis_conn {
 	struct redis_conn_opts opts;
 	enum { DOWN, GREETING, UP } state;
+	struct sl_lookup *lookup; /* while its name is looked up */
 	int fd;
 	struct sl_tls *trust; /* with rediss://: made when first needed */
 	struct sl_tls_conn *tls;
@@ -48,10 +50,15 @@ struct redis_conn {
 	char reason[300];
 };
 
-static void connect_now(struct redis_conn *c);
+static void forget_lookup(struct redis_conn *c)
+{
+	sl_lookup_drop(c->lookup);
+	c->lookup = NULL;
+}
 
 static void forget_socket(struct redis_conn *c)
 {
+	forget_lookup(c);
 	if (c->readable)
 		event_free(c->readable);
 	if (c->writable)
@@ -375,22 +382,6 @@ static int open_address(const struct addrinfo *at)
 	return rc;
 }
 
-/* Asks the name server and waits for it: names of Redis servers are few and near. */
-static int open_tcp(const struct redis_url *url, const char **why)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-	int rc = getaddrinfo(url->host, url->port, &hints, &list), fd = -EHOSTUNREACH;
-
-	if (rc) {
-		*why = gai_strerror(rc);
-		return -EHOSTUNREACH;
-	}
-	for (const struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
-		fd = open_address(at);
-	freeaddrinfo(list);
-	return fd;
-}
-
 /* -errno after the connection was lost for it. */
 static int begin_tls(struct redis_conn *c)
 {
@@ -409,16 +400,14 @@ static int begin_tls(struct redis_conn *c)
 	return 0;
 }
 
-static void connect_now(struct redis_conn *c)
+/* FD: a socket that connects, or why there is none. */
+static void go_on(struct redis_conn *c, int fd)
 {
-	const char *why = NULL;
-
-	c->fd = *c->opts.url.host ? open_tcp(&c->opts.url, &why) : open_unix(&c->opts.url);
-	if (c->fd < 0) {
-		why = why ? why : strerror(-c->fd);
-		lose(c, "%s", why);
+	if (fd < 0) {
+		lose(c, "%s", strerror(-fd));
 		return;
 	}
+	c->fd = fd;
 	if (c->opts.url.tls && begin_tls(c) < 0)
 		return;
 	c->reader = redisReaderCreate();
@@ -426,6 +415,36 @@ static void connect_now(struct redis_conn *c)
 	c->writable = event_new(c->opts.loop, c->fd, EV_WRITE, on_writable, c);
 	if (!c->reader || !c->readable || !c->writable || event_add(c->readable, NULL) || greet(c))
 		lose(c, "no memory for a connection");
+}
+
+static void on_looked_up(void *arg, struct addrinfo *list, const char *why)
+{
+	struct redis_conn *c = arg;
+	int fd = -EHOSTUNREACH;
+
+	c->lookup = NULL; /* it is over */
+	if (!list) {
+		lose(c, "%s", why);
+		return;
+	}
+	for (const struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
+		fd = open_address(at);
+	freeaddrinfo(list);
+	go_on(c, fd);
+}
+
+static void connect_now(struct redis_conn *c)
+{
+	const struct redis_url *url = &c->opts.url;
+
+	if (!*url->host) {
+		go_on(c, open_unix(url));
+		return;
+	}
+	c->lookup = sl_lookup_start(c->opts.loop, url->host, (unsigned)strtoul(url->port, NULL, 10),
+	                            on_looked_up, c);
+	if (!c->lookup)
+		lose(c, "no thread to look its name up");
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)

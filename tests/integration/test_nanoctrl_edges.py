@@ -2,6 +2,7 @@
 """nanoctrl where the machine around it has an edge: a disk that is full, a file that is damaged, a clock that jumps, the limit
 of a scope, a terminal, another daemon."""
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -13,6 +14,7 @@ import resource
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -20,7 +22,7 @@ import time
 
 import pytest
 
-from nanoctrl_daemon import BIN, DEADLINE_S, Daemon, Redis, wait_until
+from nanoctrl_daemon import BIN, DEADLINE_S, Daemon, Redis, free_port, wait_until
 
 SANITIZED = bool(os.environ.get("DLSLIME_SANITIZE"))
 KIB = 1024
@@ -127,6 +129,64 @@ def test_a_clock_that_jumps_expires_nobody_and_keeps_nobody(tmp_path):
         wait_until("the one of two seconds to expire", lambda: d.get("/v1/agents/short").status == 404)
         assert time.monotonic() - began > 1.9
         assert {a["alias"] for a in d.get("/v1/agents").json["agents"]} == {"long", f"at{3 * day}", f"at{-3 * day}", "at0"}
+
+
+# --- the name server
+
+NAMES = """
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+	while (!access(getenv("NAMES_SLOW"), F_OK)) {
+		close(open(getenv("NAMES_ASKED"), O_CREAT | O_WRONLY, 0600));
+		poll(NULL, 0, 10);
+	}
+	return real(host, port, hints, out);
+}
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="a library that is loaded before it comes before the sanitizer's")
+def test_a_name_server_that_does_not_answer_holds_nobody_up(tmp_path):
+    compiler = shutil.which("cc")
+    if not compiler or not shutil.which("redis-server"):
+        pytest.skip("there is no C compiler or no redis-server here")
+    (tmp_path / "names.c").write_text(NAMES)
+    subprocess.run([compiler, "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", tmp_path / "names.so", tmp_path / "names.c"], check=True)
+    slow, asked, port = tmp_path / "slow", tmp_path / "asked", free_port()
+    env = {"LD_PRELOAD": str(tmp_path / "names.so"), "NAMES_SLOW": str(slow), "NAMES_ASKED": str(asked)}
+
+    def redis():
+        args = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+        return subprocess.Popen(args, stdout=subprocess.DEVNULL)
+
+    def answers():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+
+    server = redis()
+    try:
+        wait_until("Redis", answers)
+        with Daemon(tmp_path, "--redis-url", f"redis://localhost:{port}", db=None, env=env) as d:
+            slow.touch()
+            server.kill()
+            server.wait()
+            wait_until("the name to be looked up again", asked.exists)
+            for path, status in (("/healthz", 200), ("/readyz", 503), ("/v1/agents", 503)) * 3:
+                assert d.request("GET", path, timeout=5).status == status
+            server = redis()
+            slow.unlink()
+            wait_until("it to be back", lambda: d.get("/readyz").status == 200)
+            assert d.stop() == 0
+    finally:
+        server.kill()
+        server.wait()
 
 
 # --- the limits of a scope
