@@ -31,6 +31,7 @@ struct sl_conn {
 	struct sl_answer answer;
 	bool was_kept, heard; /* a byte of the answer */
 	bool mute;            /* the server takes no more, but may have answered */
+	bool begun;           /* to say it */
 	int64_t until_ns;
 	sl_conn_done *done;
 	void *arg;
@@ -213,6 +214,14 @@ static void move_bytes(struct sl_conn *c)
 		(void)event_add(c->writable, NULL);
 }
 
+/* The first bytes of a question: there can be no answer yet. */
+static void begin_sending(struct sl_conn *c)
+{
+	c->begun = true;
+	if (flush_out(c) && c->phase == ASKING)
+		(void)event_add(c->writable, NULL);
+}
+
 /* --- to the server */
 
 static void set_timer(struct sl_conn *c, int64_t ns)
@@ -243,7 +252,7 @@ static void begin_asking(struct sl_conn *c)
 	}
 	c->phase = ASKING;
 	(void)event_add(c->readable, NULL);
-	move_bytes(c);
+	begin_sending(c);
 }
 
 /* AT cannot be dialled: the next one. */
@@ -277,6 +286,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	int error = 0;
 
 	(void)what;
+	if (c->phase == ASKING && !c->begun) {
+		begin_sending(c);
+		return;
+	}
 	if (c->phase != DIALLING) {
 		move_bytes(c);
 		return;
@@ -398,7 +411,7 @@ int sl_conn_ask(struct sl_conn *c, struct evbuffer *request, int timeout_ms, sl_
 	c->done = done;
 	c->arg = arg;
 	c->was_kept = kept;
-	c->heard = c->mute = false;
+	c->heard = c->mute = c->begun = false;
 	c->until_ns = sl_clock_ns() + timeout_ms * SL_NS_PER_MS;
 	set_timer(c, left_ns(c));
 	if (kept) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctrl/ctrl_lookup.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -73,6 +74,15 @@ static void on_told(evutil_socket_t fd, short what, void *arg)
 	done(done_arg, list, why);
 }
 
+static int tell_at_once(struct sl_lookup *l, struct event_base *loop)
+{
+	l->event = event_new(loop, -1, 0, on_told, l);
+	if (!l->event)
+		return -ENOMEM;
+	event_active(l->event, EV_TIMEOUT, 1);
+	return 0;
+}
+
 static int start_thread(struct sl_lookup *l)
 {
 	sigset_t all, old;
@@ -92,6 +102,13 @@ static int start_thread(struct sl_lookup *l)
 	return rc;
 }
 
+static int ask_thread(struct sl_lookup *l, struct event_base *loop)
+{
+	l->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	l->event = l->told < 0 ? NULL : event_new(loop, l->told, EV_READ, on_told, l);
+	return l->event && !event_add(l->event, NULL) ? start_thread(l) : -ENOMEM;
+}
+
 struct sl_lookup *sl_lookup_start(struct event_base *loop, const char *host, unsigned port,
                                   sl_lookup_done *done, void *arg)
 {
@@ -104,16 +121,10 @@ struct sl_lookup *sl_lookup_start(struct event_base *loop, const char *host, uns
 	l->arg = arg;
 	l->host = strdup(host);
 	(void)snprintf(l->port, sizeof(l->port), "%u", port);
-	l->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	l->event = l->told < 0 ? NULL : event_new(loop, l->told, EV_READ, on_told, l);
-	if (!l->host || !l->event || event_add(l->event, NULL)) {
-		sl_lookup_drop(l);
-		return NULL;
-	}
-	look(l, AI_NUMERICHOST);
-	if (!l->rc) {
-		event_active(l->event, EV_READ, 1);
-	} else if (start_thread(l)) {
+	l->told = -1;
+	if (l->host)
+		look(l, AI_NUMERICHOST);
+	if (!l->host || (l->list ? tell_at_once(l, loop) : ask_thread(l, loop))) {
 		sl_lookup_drop(l);
 		return NULL;
 	}
