@@ -50,7 +50,7 @@ if(BUILD_CTRL AND NOT nanoctrl_missing)
 	string(REGEX REPLACE "(..)" "0x\\1," bytes "${script_bytes}")
 	file(CONFIGURE OUTPUT "${redis_script}" @ONLY CONTENT
 		"#include \"redis_library.h\"\nconst char redis_script[] = {${bytes}0};\n")
-	# TLS is the agents' as well; what it needs below has no state.
+	# TLS and lookups are the agents' as well; what they need below has no state.
 	add_library(nanoctrl-parts STATIC ${nanoctrl_sources} "${redis_script}"
 		src/ctrl/ctrl_lookup.c src/ctrl/ctrl_tls.c src/ctrl/openssl_table.c
 		src/base/error.c)
