@@ -194,11 +194,78 @@ static int try_once(slime_link *link, struct sl_session *s, submit_fn *submit,
 	return rc;
 }
 
+/* One that found everything in place is counted before it is submitted. It was not: take it back.
+ */
+static void count_back(slime_link *link, uint64_t bytes, bool failed)
+{
+	sl_lock_take(&link->agent->lock);
+	link->transfers--;
+	link->bytes -= bytes;
+	link->failed += failed;
+	link->waited[0] -= !failed;
+	sl_lock_drop(&link->agent->lock);
+}
+
+/*
+ * The way of all but the first: everything is in place, so one lock and no clock. 1: it is not, or
+ * the session was lost before anything was on its way; nothing was done.
+ */
+static int transfer_at_once(slime_link *link, submit_fn *submit, const struct slime_named_seg *in,
+                            struct slime_seg *segs, size_t n, uint32_t imm,
+                            const struct slime_submit *how, slime_op **out, uint64_t bytes)
+{
+	struct sl_session *s = NULL;
+	const char *who;
+	bool stale;
+	int rc;
+
+	sl_lock_take(&link->agent->lock);
+	if (link->state == SLIME_LINK_UP &&
+	    translate_locked(link->agent, link->session, in, n, segs, &who, &stale) == 0) {
+		s = link->session;
+		sl_session_ref(s);
+		link->transfers++;
+		link->bytes += bytes;
+		link->waited[0]++;
+	}
+	sl_lock_drop(&link->agent->lock);
+	if (!s)
+		return 1;
+	rc = submit(s->ep, segs, n, imm, how, out);
+	if (rc) {
+		count_back(link, bytes, rc != -ECONNRESET);
+		check_result(link, s, rc);
+	}
+	sl_session_unref(link->agent, s);
+	return rc == -ECONNRESET ? 1 : rc;
+}
+
+/* The way of one that may have to wait. */
+static int transfer_in_time(slime_link *link, submit_fn *submit, const struct slime_named_seg *in,
+                            struct slime_seg *segs, size_t n, uint32_t imm,
+                            const struct slime_submit *how, slime_op **out, uint64_t bytes)
+{
+	struct patience p = patience_of(link->agent, how);
+	int rc;
+
+	do {
+		struct sl_session *s;
+
+		rc = session_until(link, &p, &s);
+		if (rc)
+			break;
+		rc = try_once(link, s, submit, in, segs, n, imm, how, out, &p);
+		sl_session_unref(link->agent, s);
+		/* lost before anything of it was on its way: the next session will do */
+	} while (rc == -ECONNRESET && sl_clock_ns() < p.until_ns);
+	count(link, rc, bytes, &p);
+	return rc;
+}
+
 static int transfer(slime_link *link, submit_fn *submit, const struct slime_named_seg *in, size_t n,
                     uint32_t imm, const struct slime_submit *how, slime_op **out)
 {
 	struct slime_seg inside[SEGS_INLINE], *segs = inside;
-	struct patience p;
 	uint64_t bytes = 0;
 	int rc;
 
@@ -213,18 +280,9 @@ static int transfer(slime_link *link, submit_fn *submit, const struct slime_name
 		segs = malloc(n * sizeof(*segs));
 	if (!segs)
 		return -ENOMEM;
-	p = patience_of(link->agent, how);
-	do {
-		struct sl_session *s;
-
-		rc = session_until(link, &p, &s);
-		if (rc)
-			break;
-		rc = try_once(link, s, submit, in, segs, n, imm, how, out, &p);
-		sl_session_unref(link->agent, s);
-		/* lost before anything of it was on its way: the next session will do */
-	} while (rc == -ECONNRESET && sl_clock_ns() < p.until_ns);
-	count(link, rc, bytes, &p);
+	rc = transfer_at_once(link, submit, in, segs, n, imm, how, out, bytes);
+	if (rc == 1)
+		rc = transfer_in_time(link, submit, in, segs, n, imm, how, out, bytes);
 	if (segs != inside)
 		free(segs);
 	return rc;
