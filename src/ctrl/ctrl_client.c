@@ -352,14 +352,14 @@ static int set_tls(struct sl_ctrl_client *client, const struct sl_ctrl_opts *opt
 	                            &client->place.tls, err);
 }
 
-/* It goes into a header, so it is of characters that those have. */
+/* It goes into a header, and is not to be the end of it. */
 static int take_token(struct sl_ctrl_client *client, const char *token, struct slime_error *err)
 {
 	if (!token)
 		return 0;
 	for (const char *c = token; *c; c++) {
-		if (*c <= ' ' || *c > '~')
-			return sl_fail(err, -EINVAL, "the token has characters that no token has");
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return sl_fail(err, -EINVAL, "the token has a control character in it");
 	}
 	client->token = strdup(token);
 	return client->token ? 0 : sl_fail(err, -ENOMEM, "no memory for a client");
