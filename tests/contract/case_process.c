@@ -336,11 +336,13 @@ static void a_transfer_after_the_peer_was_killed_does_not_succeed(void)
 	struct side *near = &peer->near;
 	slime_op *op = NULL;
 
+	CHECK_OK(peer_ask(peer, PEER_RECV, 0, 100, 0, NULL));
 	/* the peer has to take these, so it is up and running in all its parts */
 	for (uint32_t i = 0; i < NOTES; i++)
 		CHECK_OK(peer_finish(peer, start_write_imm(near, 0, 0, 8, i), NULL));
 	CHECK_OK(peer_finish(peer, start_read(near, 0, 0, 8), NULL));
 	peer_signal(peer, SIGKILL);
+	CHECK_RC(peer_finish(peer, start_send(near, 0, 100), NULL), -ECONNRESET);
 	for (uint64_t len = 8; len <= 8 * MIB; len *= 64) {
 		struct slime_seg seg = seg_of(near, 0, 0, len);
 

@@ -268,6 +268,10 @@ static bool step_locked(struct sl_conn *conn, uint64_t *budget, struct sl_op_que
 		return true;
 	}
 	conn->sent += (uint64_t)n;
+	if (conn->sent == len && !sl_shm_peer_lived(conn)) {
+		sl_shm_fail_locked(conn, -ECONNRESET);
+		return true; /* everything ends by that */
+	}
 	if (conn->sent == len) {
 		fill_locked(conn, 0);
 		end_send_locked(conn, 0, len, done);
