@@ -227,7 +227,7 @@ static void hang_up(struct sl_conn *c, bool reset)
 	sl_tcp_unwatch(c->dom, &c->ask.fd);
 	sl_lock_drop(&c->lock);
 	sl_tcp_unwatch(c->dom, &c->serve.fd);
-	sl_tcp_end_tries(c);
+	sl_tcp_stop_dialling(c);
 }
 
 void sl_tcp_break(struct sl_conn *c, int status)

@@ -36,10 +36,30 @@ void sl_tcp_quick(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
-void sl_tcp_end_tries(struct sl_conn *c)
+static void end_tries(struct sl_conn *c)
 {
 	for (unsigned i = 0; i < TCP_ADDRS; i++)
 		sl_tcp_unwatch(c->dom, &c->ask.tries[i].fd);
+}
+
+static void set_state(struct sl_conn *c, enum tcp_ask_state state)
+{
+	bool was = c->ask.state == ASK_DIALING, is = state == ASK_DIALING;
+
+	c->ask.state = state;
+	if (is && !was)
+		c->dom->ndialling++;
+	if (was && !is) {
+		c->dom->ndialling--;
+		sl_tcp_call_over(c->dom);
+	}
+}
+
+void sl_tcp_stop_dialling(struct sl_conn *c)
+{
+	end_tries(c);
+	if (c->ask.state == ASK_DIALING)
+		set_state(c, ASK_IDLE);
 }
 
 /* CONN will not come up: conn_ready() will say so. */
@@ -53,8 +73,8 @@ void sl_tcp_fail(struct sl_conn *c, int status, const char *what)
 		return;
 	c->failed = sl_fail(&c->why, status, "%s", what);
 	sl_tcp_unwatch(c->dom, &c->ask.fd);
-	sl_tcp_end_tries(c);
-	c->ask.state = ASK_IDLE;
+	end_tries(c);
+	set_state(c, ASK_IDLE);
 }
 
 /* No try is left. */
@@ -106,7 +126,7 @@ static int open_try(struct sl_conn *c, struct tcp_try *t)
 	t->n = 0;
 	t->until = sl_clock_ns() + dial_ns;
 	sl_tcp_watch(c->dom, &t->fd, EPOLLOUT);
-	sl_tcp_tick_by(c->dom, t->until);
+	sl_tcp_call_by(c->dom, t->until);
 	return 0;
 }
 
@@ -131,7 +151,7 @@ static void dial_more(struct sl_conn *c)
 			a->dial_rc = rc;
 	}
 	a->dial_until = a->addr < n && !c->resuming ? sl_clock_ns() + silence_ns : SL_NEVER;
-	sl_tcp_tick_by(c->dom, a->dial_until);
+	sl_tcp_call_by(c->dom, a->dial_until);
 	if (!in_race(c))
 		lost_race(c);
 }
@@ -141,8 +161,8 @@ void sl_tcp_dial(struct sl_conn *c)
 	struct tcp_ask *a = &c->ask;
 
 	sl_tcp_unwatch(c->dom, &a->fd);
-	sl_tcp_end_tries(c);
-	a->state = ASK_DIALING;
+	end_tries(c);
+	set_state(c, ASK_DIALING);
 	a->addr = 0;
 	a->taken = false;
 	a->dial_rc = -EHOSTUNREACH;
@@ -169,7 +189,7 @@ static void taken(struct sl_conn *c, struct tcp_try *t)
 {
 	c->ask.taken = true;
 	c->ask.dial_until = sl_clock_ns() + dial_ns;
-	sl_tcp_tick_by(c->dom, c->ask.dial_until);
+	sl_tcp_call_by(c->dom, c->ask.dial_until);
 	lose(c, t, -ECONNREFUSED);
 }
 
@@ -201,7 +221,7 @@ void sl_tcp_note_ready_locked(struct sl_conn *c)
 
 static void asking_up(struct sl_conn *c, const struct tcp_answer *answer)
 {
-	c->ask.state = ASK_UP;
+	set_state(c, ASK_UP);
 	c->alive_ns = sl_clock_ns();
 	c->ask.rx.at = c->ask.rx.n = 0;
 	if (c->resuming && sl_tcp_ask_resume(c, answer)) {
@@ -228,7 +248,7 @@ static void win(struct sl_conn *c, struct tcp_try *t, const struct tcp_answer *a
 	a->fd.events = t->fd.events = UINT32_MAX;
 	t->fd.fd = -1;
 	a->won = (unsigned)(t - a->tries);
-	sl_tcp_end_tries(c);
+	end_tries(c);
 	sl_tcp_addr_text(addr_of(c, t), c->name, sizeof(c->name));
 	sl_tcp_watch(c->dom, &a->fd, EPOLLIN);
 	asking_up(c, answer);
@@ -291,12 +311,12 @@ void sl_tcp_dial_tick(struct sl_conn *c, int64_t now)
 		if (now >= a->tries[i].until)
 			lose(c, &a->tries[i], -ETIMEDOUT);
 		else
-			sl_tcp_tick_by(c->dom, a->tries[i].until);
+			sl_tcp_call_by(c->dom, a->tries[i].until);
 	}
 	if (a->state != ASK_DIALING)
 		return;
 	if (now < a->dial_until)
-		sl_tcp_tick_by(c->dom, a->dial_until);
+		sl_tcp_call_by(c->dom, a->dial_until);
 	else if (a->taken)
 		lost_race(c);
 	else

@@ -74,6 +74,19 @@ void sl_tcp_tick_by(struct sl_dom *dom, int64_t when_ns)
 		dom->next_tick = when_ns;
 }
 
+void sl_tcp_call_by(struct sl_dom *dom, int64_t when_ns)
+{
+	if (when_ns < dom->next_call)
+		dom->next_call = when_ns;
+}
+
+/* Nobody shall be looked after for a call that is over long since. */
+void sl_tcp_call_over(struct sl_dom *dom)
+{
+	if (!dom->nguests && !dom->ndialling)
+		dom->next_call = SL_NEVER;
+}
+
 static void ring(struct sl_dom *dom)
 {
 	uint64_t one = 1;
@@ -119,6 +132,7 @@ void sl_tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g)
 			break;
 		}
 	}
+	sl_tcp_call_over(dom);
 	sl_tcp_unwatch(dom, &g->fd);
 	free(g);
 }
@@ -149,7 +163,7 @@ static void add_guest(struct sl_dom *dom, int fd)
 	dom->guests = g;
 	dom->nguests++;
 	sl_tcp_watch(dom, &g->fd, EPOLLIN);
-	sl_tcp_tick_by(dom, g->until);
+	sl_tcp_call_by(dom, g->until);
 }
 
 static int accept_some(struct sl_dom *dom)
@@ -323,13 +337,14 @@ static void tick(struct sl_dom *dom, int64_t now)
 	struct tcp_guest *g = dom->guests;
 
 	dom->next_tick = atomic_load(&dom->nconns) ? now + tcp_tick_ns(dom) : SL_NEVER;
+	dom->next_call = SL_NEVER;
 	while (g) {
 		struct tcp_guest *next = g->next;
 
 		if (g->until <= now)
 			sl_tcp_free_guest(dom, g);
 		else
-			sl_tcp_tick_by(dom, g->until);
+			sl_tcp_call_by(dom, g->until);
 		g = next;
 	}
 	if (dom->deaf_until && dom->deaf_until <= now) {
@@ -352,6 +367,7 @@ int sl_tcp_progress(struct sl_dom *dom, unsigned budget)
 {
 	bool hot;
 	int done = poll_hot(dom, &hot);
+	int64_t next;
 
 	(void)budget;
 	dom->calls++;
@@ -359,10 +375,11 @@ int sl_tcp_progress(struct sl_dom *dom, unsigned budget)
 		done += poll_epoll(dom);
 	if (atomic_load_explicit(&dom->work, memory_order_relaxed))
 		done += do_todo(dom);
-	if (dom->next_tick != SL_NEVER && (!hot || dom->calls % CLOCK_EVERY == 0)) {
+	next = dom->next_call < dom->next_tick ? dom->next_call : dom->next_tick;
+	if (next != SL_NEVER && (!hot || dom->calls % CLOCK_EVERY == 0)) {
 		int64_t now = sl_clock_ns();
 
-		if (now >= dom->next_tick)
+		if (now >= next)
 			tick(dom, now);
 	}
 	return done;
@@ -377,6 +394,8 @@ int sl_tcp_arm(struct sl_dom *dom, int64_t *wake_ns)
 {
 	if (dom->next_tick < *wake_ns)
 		*wake_ns = dom->next_tick;
+	if (dom->next_call < *wake_ns)
+		*wake_ns = dom->next_call;
 	return atomic_load(&dom->work);
 }
 
@@ -411,7 +430,7 @@ int sl_tcp_dom_open(const struct sl_dom_opts *opts, struct sl_dom **out, struct 
 		return sl_fail(err, -ENOMEM, "no memory for a tcp domain");
 	sl_lock_init(&dom->lock);
 	sl_lock_init(&dom->reg_lock);
-	dom->next_tick = SL_NEVER;
+	dom->next_tick = dom->next_call = SL_NEVER;
 	dom->peer_timeout_ns = opts->peer_timeout_ms * SL_NS_PER_MS;
 	dom->host = sl_tcp_host_tag();
 	dom->listener = (struct tcp_fd){.who = TCP_LISTENER, .fd = -1, .events = UINT32_MAX};

@@ -268,9 +268,9 @@ struct sl_dom {
 
 	/* progress */
 	struct tcp_guest *guests;
-	unsigned nguests;
-	int64_t next_tick;
-	int64_t deaf_until; /* out of descriptors: do not accept */
+	unsigned nguests, ndialling;  /* connections in the making */
+	int64_t next_tick, next_call; /* when to look at connections; at those in the making */
+	int64_t deaf_until;           /* out of descriptors: do not accept */
 	unsigned calls;
 	struct tcp_fd *hot[TCP_HOT];
 	unsigned idle[TCP_HOT];
@@ -333,6 +333,9 @@ void sl_tcp_watch(struct sl_dom *dom, struct tcp_fd *fd, uint32_t events);
 void sl_tcp_unwatch(struct sl_dom *dom, struct tcp_fd *fd);
 void sl_tcp_heat(struct sl_dom *dom, struct tcp_fd *fd);
 void sl_tcp_tick_by(struct sl_dom *dom, int64_t when_ns);
+/* Likewise for connections in the making; and there is one less. */
+void sl_tcp_call_by(struct sl_dom *dom, int64_t when_ns);
+void sl_tcp_call_over(struct sl_dom *dom);
 static inline int64_t tcp_tick_ns(const struct sl_dom *dom)
 {
 	return dom->peer_timeout_ns / 8;
@@ -353,7 +356,7 @@ void sl_tcp_quick(int fd);
 void sl_tcp_dial(struct sl_conn *conn);
 void sl_tcp_dial_event(struct tcp_fd *fd, uint32_t events);
 void sl_tcp_dial_tick(struct sl_conn *conn, int64_t now);
-void sl_tcp_end_tries(struct sl_conn *conn);
+void sl_tcp_stop_dialling(struct sl_conn *conn);
 /* CONN will not come up: conn_ready() will say so. */
 void sl_tcp_fail(struct sl_conn *conn, int status, const char *what);
 void sl_tcp_note_ready_locked(struct sl_conn *conn);

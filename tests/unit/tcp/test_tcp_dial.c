@@ -14,6 +14,7 @@
 
 #include "base/wire.h"
 #include "endpoint/desc.h"
+#include "endpoint/internal.h"
 #include "transport/tcp/tcp_frame.h"
 
 static const int64_t patience_ns = INT64_C(20000000000);
@@ -89,13 +90,14 @@ struct meeting {
 
 static void meet(struct meeting *m)
 {
+	struct slime_ctx_opts ctx_opts = {.size = sizeof(ctx_opts), .peer_timeout_ms = 600000};
 	struct slime_ep_opts opts = {
 	    .size = sizeof(opts), .transport = "tcp", .device = "127.0.0.1", .lanes = 1};
 	struct slime_error err = {0};
 	uint16_t port;
 
 	m->stranger = open_stranger(&port);
-	assert_int_equal(slime_ctx_create(NULL, &m->ctx, &err), 0);
+	assert_int_equal(slime_ctx_create(&ctx_opts, &m->ctx, &err), 0);
 	assert_int_equal(slime_ep_create(m->ctx, &opts, &m->a, &err), 0);
 	assert_int_equal(slime_ep_create(m->ctx, &opts, &m->b, &err), 0);
 	assert_int_equal(slime_ep_export(m->a, &m->of_a, &err), 0);
@@ -177,12 +179,40 @@ static void a_peer_that_comes_late_is_not_given_up_for_its_silence(void **state)
 	part(&m);
 }
 
+/* Until what time the tcp domain may sleep. */
+static int64_t sleeps_until(slime_ctx *ctx)
+{
+	struct sl_ctx_dom *dom = &ctx->doms[0];
+	int64_t until = SL_NEVER;
+
+	sl_progress_enter(ctx);
+	assert_string_equal(dom->tr->name, "tcp");
+	(void)dom->tr->arm(dom->dom, &until);
+	sl_progress_exit(ctx);
+	return until;
+}
+
+/* The times that were set for them do not disturb transfers later on. */
+static void nobody_is_woken_for_calls_that_are_over(void **state)
+{
+	struct meeting m;
+
+	(void)state;
+	meet(&m);
+	assert_true(sleeps_until(m.ctx) < sl_clock_after(4 * SL_NS_PER_S));
+	connects(m.b, &m.of_a);
+	connects(m.a, &m.of_b);
+	assert_true(sleeps_until(m.ctx) > sl_clock_after(10 * SL_NS_PER_S));
+	part(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_a_stranger_said_is_not_part_of_the_next_answer),
 	    cmocka_unit_test(a_stranger_who_is_silent_does_not_hold_up_the_next_address),
 	    cmocka_unit_test(a_peer_that_comes_late_is_not_given_up_for_its_silence),
+	    cmocka_unit_test(nobody_is_woken_for_calls_that_are_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
