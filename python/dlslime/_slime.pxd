@@ -38,6 +38,9 @@ cdef extern from "slime/slime.h" nogil:
         uint32_t access
         int32_t kind
         int32_t device
+        uint32_t flags
+    enum:
+        SLIME_MR_CHECKED
     enum:
         SLIME_MEM_HUGE
         SLIME_MEM_LOCK

@@ -4,6 +4,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 
 import pytest
 
@@ -131,6 +132,31 @@ def test_connect_async_leaves_the_loop_free(run):
         async with dlslime.Endpoint() as a, dlslime.Endpoint() as b:
             await asyncio.gather(a.connect_async(b.export()), b.connect_async(a.export()))
             assert a.connected and b.connected
+
+    run(main())
+
+
+def test_a_connect_that_is_cancelled_lets_the_loop_end(run):
+    async def main():
+        with dlslime.Endpoint() as a, dlslime.Endpoint() as nobody:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(a.connect_async(nobody.export(), timeout=60), 0.05)
+            with pytest.raises(dlslime.TimeoutError):
+                await a.connect_async(nobody.export(), timeout=0.05)
+
+    begun = time.monotonic()
+    run(main())
+    assert time.monotonic() - begun < PATIENCE
+
+
+def test_closing_ends_a_connect_that_is_awaited(run):
+    async def main():
+        with dlslime.Endpoint() as a, dlslime.Endpoint() as nobody:
+            waits = asyncio.ensure_future(a.connect_async(nobody.export(), timeout=60))
+            await asyncio.sleep(0.01)
+            a.close()
+            with pytest.raises(dlslime.Cancelled):
+                await asyncio.wait_for(waits, PATIENCE)
 
     run(main())
 

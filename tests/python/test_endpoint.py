@@ -78,6 +78,28 @@ def test_pairs_of_different_regions_go_in_one_call(field):
     assert other[:8] == mine[8:16]
 
 
+class Tensor:
+    """As torch's: no buffer, but it gives an array."""
+
+    def __init__(self, array):
+        self._array, self.ndim = array, array.ndim
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array
+
+
+def test_offsets_and_segments_may_be_tensors(field):
+    _, b, mine, _, remote, theirs, local = field
+    offsets = Tensor(np.arange(4) * 16)
+    assert b.read(local, remote, local_offsets=offsets, remote_offsets=offsets,
+                  length=8).wait(PATIENCE) == 32
+    assert theirs[16:24].tobytes() == mine[16:24]
+    rows = Tensor(np.array([[0, 16, 8], [8, 32, 8]]))
+    assert b.read(local, remote, rows).wait(PATIENCE) == 16
+    with pytest.raises(TypeError, match="int64"):
+        b.read(local, remote, Tensor(np.zeros((2, 3), np.float32)))
+
+
 def test_a_hundred_thousand_offsets_in_an_array_are_one_transfer(field):
     _, b, mine, _, remote, theirs, local = field
     offsets = np.random.default_rng(1).integers(0, 64 * KIB - 1, 100_000)

@@ -47,6 +47,17 @@ COMMON = """
     closed_remote = b.import_region(region.export()); closed_remote.close()
     closed_endpoint = dlslime.Endpoint(); closed_endpoint.close()
     foreign_region = dlslime.Region(bytearray(64), context=dlslime.Context())
+    # Memory that its owner took away; nothing else gets its addresses.
+    import ctypes, mmap
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    taken = libc.mmap(None, 8192, mmap.PROT_READ | mmap.PROT_WRITE,
+                      mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    taken_region = dlslime.register_address(taken, 8192)
+    taken_remote = b.import_region(taken_region.export())
+    def take(): libc.mprotect(taken, 8192, 0)
     never = [cls.__new__(cls) for cls in (dlslime.Endpoint, dlslime.Region, dlslime.RemoteRegion,
              dlslime.Future, dlslime.Transfer, dlslime.Memory, dlslime.Context)]
     values = [None, True, 0, 1, -1, 7, 4096, 2**31, 2**32, 2**63, 2**64 - 1, 2**64, 2**200, -2**63, 0.5,
@@ -55,6 +66,7 @@ COMMON = """
               [(0, 0, 0, 0, 2**63)] * 3, (2**64 - 8, 16, 8), (0, 0, 0), range(3), object(), Evil(), int,
               memoryview(bytes(10))[::2], region, region[0:8], remote, remote[0:8], closed_region,
               closed_remote, closed_endpoint, foreign_region, memory, a, b, region.export(),
+              taken, taken_region, taken_region[0:8], taken_remote, taken_remote[0:8],
               lambda *x: None, slice(1, 2), slice(5, 1), slice(None, None, 2), *never, *arrays]
 
     def some(n):
@@ -75,6 +87,7 @@ COMMON = """
 """
 
 NEW = """
+    take()
     KEYS = "timeout fence length local_offsets remote_offsets count local_stride remote_stride".split()
     NAMES = {"read": KEYS, "write": KEYS, "write_imm": KEYS, "prepare": KEYS[2:], "send": KEYS[:2],
              "recv": KEYS[:1], "recv_imm": KEYS[:1], "connect": ["timeout"], "import_region": [],
@@ -109,8 +122,12 @@ NEW = """
 CONTRACT = """
     memory2 = dlslime.alloc(4096)
     c, d = dlslime.RDMAEndpoint(), dlslime.RDMAEndpoint()
-    for e in (c, d): e.register_memory_region("m", memory2.addr, 0, 4096)
+    for e in (c, d):
+        e.register_memory_region("m", memory2.addr, 0, 4096)
+        e.register_memory_region("taken", taken, 0, 8192)
     c.connect(d.endpoint_info()); d.connect(c.endpoint_info())
+    take()
+    values += [[(0, 1, 0, 0, 8)], [(1, 0, 0, 0, 64), (0, 1, 0, 0, 64)], (taken, 0, 8)]
     t = dlslime.TcpEndpoint("127.0.0.1")
     closed = dlslime.RDMAEndpoint(); closed.shutdown()
     early = dlslime.RDMAEndpoint()

@@ -57,6 +57,38 @@ def test_a_twin_that_waits_does_not_hold_the_loop(ctrl):
     run(main())
 
 
+def test_who_awaits_a_connection_does_not_look_again_and_again(ctrl, monkeypatch):
+    """The loop wakes up for what happens, not for a timer of ours."""
+    turns = 0
+
+    async def main():
+        nonlocal turns
+        async with await start_peer_agent_async(ctrl.url, "a") as a:
+            conn = a.connect_to("late")
+            waits = [asyncio.ensure_future(conn.wait_async(PATIENCE)) for _ in range(2)]
+            await asyncio.sleep(0.01)
+            loop, real = asyncio.get_running_loop(), asyncio.get_running_loop()._run_once
+
+            def run_once():
+                nonlocal turns
+                turns += 1
+                real()
+
+            monkeypatch.setattr(loop, "_run_once", run_once)
+            await asyncio.sleep(0.5)
+            assert turns < 5, turns
+            late = await start_peer_agent_async(ctrl.url, "late")
+            assert all([(await w).is_connected() for w in waits])
+            gone = asyncio.ensure_future(a.connect_to("nobody").wait_async(PATIENCE))
+            await asyncio.sleep(0.01)
+            await a.shutdown_async()
+            with pytest.raises(RuntimeError, match="failed"):
+                await gone
+            await late.shutdown_async()
+
+    run(main())
+
+
 def test_a_twin_raises_what_its_call_raises(ctrl):
     async def main():
         async with await start_peer_agent_async(ctrl.url, "a") as a:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import dlslime
-from conftest import PATIENCE, until
+from conftest import PATIENCE, run_python, until
 
 
 class End:
@@ -214,3 +214,14 @@ def test_a_port_in_use_is_an_error_and_no_other_port():
 def test_a_deadline_ends_a_send_that_nobody_receives(pair):
     a, _ = pair
     assert a.endpoint.send((a.memory.addr, 0, 8), timeout_ms=50).wait() == -1
+
+
+def test_a_program_that_ends_with_endpoints_open_ends_quietly():
+    done = run_python("""
+        import dlslime
+        a, b = dlslime.TcpEndpoint(), dlslime.TcpEndpoint()
+        memory = dlslime.alloc(64)
+        a.connect(b.endpoint_info())
+        waiting = a.recv((memory.addr, 0, 1))
+    """)
+    assert not done.stderr.strip(), done.stderr

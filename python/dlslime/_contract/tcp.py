@@ -299,11 +299,10 @@ class TcpEndpoint:
 
     def shutdown(self):
         """Stop listening and end everything that is pending. Any thread, also twice."""
-        import socket
-
         self._closed = True
         try:
-            self._listener.shutdown(socket.SHUT_RDWR)   # wakes the thread that accepts
+            # Wakes the thread that accepts. SHUT_RDWR: at the interpreter's end nothing is imported.
+            self._listener.shutdown(2)
         except OSError:
             pass
         self._listener.close()

@@ -513,11 +513,12 @@ cdef class AgentLink(Link):
         self.end_held(rc, self.failure or why)
         self.failure = why
         self.wake_all()
+        self.tell_comers()
 
     def run_connector(self):
         try:
             while self.state == CONNECTING and self.ctx.gen == generation \
-                    and (self.held or self.held_recvs or self.held_imms):
+                    and (self.held or self.held_recvs or self.held_imms or self.comers):
                 if self.connect_step(NULL, SLICE):
                     break
                 if now_ns() > self.give_up:
@@ -540,6 +541,7 @@ cdef class AgentLink(Link):
         self.state = CLOSED
         self.end_held(-ECANCELED, None)
         self.wake_all()
+        self.tell_comers()
         self.destroy()
 
     cdef void destroy(self):

@@ -41,7 +41,7 @@ cdef extern from "<sys/syscall.h>":
 
 cdef extern from "<errno.h>":
     enum:
-        EAGAIN, ECANCELED, EINVAL, EISCONN, ENOTCONN, EPROTO, ERANGE, ETIME, ETIMEDOUT
+        EAGAIN, ECANCELED, EINVAL, EISCONN, ENOTCONN, EOPNOTSUPP, EPROTO, ERANGE, ETIME, ETIMEDOUT
 
 cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLong(object) except? 0xFFFFFFFFFFFFFFFF

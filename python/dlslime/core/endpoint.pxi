@@ -64,22 +64,33 @@ cdef class Endpoint:
         cdef Link link = self.check()
         cdef int64_t ns = nanoseconds(timeout, "timeout")
         cdef int64_t deadline = deadline_after(ns)
-        if link.state == CONNECTED:
-            raise _errors.make(-EISCONN, "the endpoint is connected already")
-        if link.connect(exported, deadline_after(max(ns, connect_limit))):
+        if self.begin(exported, ns):
             return
         while link.connect_step(&link.peer, min(SLICE, max(deadline - now_ns(), 0))) == 0:
             PyErr_CheckSignals()
             if now_ns() >= deadline:
                 if ns:
-                    raise _errors.make(-ETIMEDOUT, f"the peer did not connect in {timeout} s")
+                    raise self.late(timeout)
                 return
+
+    cdef int begin(self, exported, int64_t ns) except -1:
+        """1: connected."""
+        if self.link.state == CONNECTED:
+            raise _errors.make(-EISCONN, "the endpoint is connected already")
+        return self.link.connect(exported, deadline_after(max(ns, connect_limit)))
+
+    cdef late(self, timeout):
+        return _errors.make(-ETIMEDOUT, f"the peer did not connect in {timeout} s")
 
     async def connect_async(self, exported, timeout=30.0):
         """As connect(), without blocking the loop."""
-        import asyncio
-
-        await asyncio.get_running_loop().run_in_executor(None, self.connect, exported, timeout)
+        cdef Link link = self.check()
+        cdef int64_t ns = nanoseconds(timeout, "timeout")
+        if self.begin(exported, ns) or not ns:
+            return
+        await link.comes(timeout)
+        if link.state != CONNECTED and not link.connect_step(&link.peer, 0):
+            raise self.late(timeout)
 
     def import_region(self, exported):
         """Name a peer's region, from what its Region.export() gave."""
@@ -412,6 +423,10 @@ cdef class Port:
             if now_ns() >= deadline:
                 return False
         return self.link.state == CONNECTED
+
+    async def comes(self, timeout):
+        """Return when there is news of the connection, or after TIMEOUT seconds."""
+        await self.link.comes(timeout)
 
     @property
     def connected(self):

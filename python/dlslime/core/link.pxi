@@ -86,12 +86,14 @@ cdef class Link:
     cdef int nrecv, nimm
     cdef int ncallbacks        # futures that no loop looks after
     cdef list waiters
+    cdef list comers           # (loop, future) of coroutines that wait for the connection
     cdef object held, held_recvs, held_imms
     cdef object loop
     cdef object __weakref__
 
     def __cinit__(self):
         self.waiters = []
+        self.comers = []
         self.held = deque()
         self.held_recvs = deque()
         self.held_imms = deque()
@@ -247,12 +249,39 @@ cdef class Link:
             self.state = CONNECTED
             self.flush()
             self.wake_all()
+            self.tell_comers()
 
     cdef become_failed(self, int rc, str why):
         self.state = FAILED
         self.failure = why
         self.end_held(rc, why)
         self.wake_all()
+        self.tell_comers()
+
+    cdef tell_comers(self):
+        """Who awaits the connection looks again."""
+        comers, self.comers = self.comers, []
+        for loop, future in comers:
+            try:
+                loop.call_soon_threadsafe(end_future, future)
+            except RuntimeError:
+                pass   # the loop is closed
+
+    async def comes(self, timeout):
+        """Return when there is news of a connection that has begun, or after TIMEOUT seconds."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        entry = (loop, loop.create_future())
+        if self.state != CONNECTING:
+            return
+        self.comers.append(entry)
+        self.ensure_connector()
+        try:
+            await asyncio.wait((entry[1],), timeout=timeout)
+        finally:
+            if entry in self.comers:
+                self.comers.remove(entry)
 
     cdef ensure_connector(self):
         if not self.connecting and self.state == CONNECTING:
@@ -732,6 +761,7 @@ cdef class Link:
             slime_ep_close(ep)
         self.end_held(-ECANCELED, None)
         self.wake_all()
+        self.tell_comers()
         deadline = deadline_after(5 * NS)
         w = Waiter()
         while self.inflight and now_ns() < deadline:
@@ -764,6 +794,11 @@ cdef class Link:
         self.ep = NULL
         with nogil:
             slime_ep_destroy(ep)
+
+
+def end_future(future):
+    if not future.done():
+        future.set_result(None)
 
 
 def forget_reader(loop, fd, link):

@@ -114,6 +114,9 @@ cdef object dl_capsule(Memory memory, bint versioned):
     return PyCapsule_New(m, DL_OLD, <void (*)(object) noexcept>dl_capsule_gone)
 
 
+cdef dict every_memory = {}   # address -> weak reference: a region by address keeps what is ours
+
+
 @cython.no_gc_clear
 cdef class Memory:
     """Zeroed memory that peers on this host map, so that shm moves it without the kernel.
@@ -149,11 +152,14 @@ cdef class Memory:
         if rc:
             fail(rc, &err)
         self.nbytes = n
+        every_memory[<uintptr_t>self.p] = weak_ref(self)
 
     def __dealloc__(self):
         self.free()
 
     cdef void free(self):
+        if self.p:
+            every_memory.pop(<uintptr_t>self.p, None)
         if self.p and self.ctx is not None and self.ctx.gen == generation:
             with nogil:
                 slime_mem_free(self.ctx.p, self.p)
@@ -237,6 +243,7 @@ cdef class Region:
     cdef Py_buffer view
     cdef bint has_view
     cdef object owner
+    cdef bint foreign        # nobody here keeps its memory
     cdef readonly uint64_t addr
     cdef readonly uint64_t nbytes
     cdef readonly bint readonly
@@ -301,9 +308,16 @@ cdef class Region:
             raise ValueError("memory that is read-only cannot be written by peers")
         if not self.nbytes:
             raise ValueError("memory of 0 bytes cannot be registered")
+        if self.foreign:
+            opts.flags = SLIME_MR_CHECKED
         with nogil:
             rc = slime_mr_register(ctx, <void *><uintptr_t>self.addr, self.nbytes, &opts, &self.p,
                                    &err)
+        if rc == -EOPNOTSUPP and self.foreign:   # a sandbox without process_vm_readv()
+            opts.flags = 0
+            with nogil:
+                rc = slime_mr_register(ctx, <void *><uintptr_t>self.addr, self.nbytes, &opts,
+                                       &self.p, &err)
         if rc:
             fail(rc, &err)
         self.access = access
@@ -472,12 +486,34 @@ cdef Region region_at(Context ctx, uint64_t addr, uint64_t nbytes, str access):
     ctx.check()
     if nbytes > UINT64_MAX - addr or not is_mapped(addr, nbytes or 1):
         raise ValueError(f"the {nbytes} bytes at {addr:#x} are not memory of this process")
+    memory = memory_at(addr, nbytes)
+    if memory is not None:
+        PyObject_GetBuffer(memory, &r.view, PyBUF_ANY_CONTIGUOUS)
+        r.has_view = True
+    r.foreign = memory is None
     r.addr = addr
     r.nbytes = nbytes
-    r.register(access)
+    try:
+        r.register(access)
+    except BaseException:
+        r.let_go()
+        raise
     return r
 
 
+cdef Memory memory_at(uint64_t addr, uint64_t nbytes):
+    """The Memory that these bytes are in, or None."""
+    cdef uint64_t begin
+    cdef Memory m
+    for begin, ref in list(every_memory.items()):
+        if begin <= addr:
+            m = ref()
+            if m is not None and m.ctx.gen == generation and addr + nbytes <= begin + m.nbytes:
+                return m
+    return None
+
+
 def register_address(addr, nbytes, access="rw", *, context=None):
-    """Name memory by its address. Nobody but you keeps it alive: prefer a buffer."""
+    """Name memory by its address. Of `alloc()` it is kept; else nobody but you keeps it: if it goes,
+    transfers of it fail, but what has its address then is read and written. Prefer a buffer."""
     return region_at(context_or_default(context), u64(addr, "addr"), u64(nbytes, "nbytes"), access)

@@ -177,9 +177,18 @@ cdef int take_array(object what, Py_buffer *view, int ndim, str name) except -1:
     return 0
 
 
+cdef object as_buffer(object what):
+    """Tensors of torch are no buffers, but give one."""
+    if PyObject_CheckBuffer(what) or not getattr(what, "ndim", 0) or not hasattr(what, "__array__"):
+        return what
+    return what.__array__()
+
+
 cdef Numbers numbers(object what, str name):
     cdef Numbers a = Numbers.__new__(Numbers)
     cdef Py_ssize_t i
+    if not PyLong_CheckExact(what):
+        what = as_buffer(what)
     if isinstance(what, (list, tuple)):
         from array import array
         what = array("Q", [u64(v, name) for v in what])
@@ -310,6 +319,7 @@ cdef fill_segments(Batch b, local, remote, segments):
                     u64(t[2], "length"))
             add_offsets(s, i, local_off, mine, remote_off, theirs)
         return
+    segments = as_buffer(segments)
     if not PyObject_CheckBuffer(segments):
         raise TypeError("segments is a list of (local_off, remote_off, length) or an array of shape "
                         f"(n, 3), not {type(segments).__name__}")

@@ -109,19 +109,17 @@ class PeerConnection:
 
     async def wait_async(self, timeout=60.0):
         """As wait(), for asyncio."""
-        import asyncio
         import time
 
         _check_timeout(timeout)
         until = None if timeout is None else time.monotonic() + timeout
-        pause = 0.001
         while not self._link.connected:
             if self.state == "failed":
                 raise RuntimeError(f"Connection '{self.conn_id}' failed: the link is closed")
-            if until is not None and time.monotonic() >= until:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
                 raise self._late(timeout, self._link.look()["because"])
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 0.02)
+            await self._link.comes(left)
         self._tell_tcp()
         return self
 
