@@ -130,8 +130,8 @@ static void show_peers(const struct view *v)
 		print_json(json_incref(v->snapshots), JSON_INDENT(2) | JSON_SORT_KEYS);
 		return;
 	}
-	table = obs_table_create(
-	    "PEER HOST >PID >AGE STATE >ASSIGN >BATCH >BW >BYTES >PENDING >ERRORS");
+	table =
+	    obs_table_create("PEER HOST PID AGE STATE >ASSIGN >BATCH >BW >BYTES >PENDING >ERRORS");
 	if (!table)
 		return;
 	json_array_foreach(v->snapshots, i, snapshot)
@@ -184,7 +184,7 @@ static void show_nics(const struct view *v)
 		return;
 	}
 	table =
-	    obs_table_create("PEER NIC >AGE >ASSIGN >BATCH >BW >BYTES >PENDING >ERRORS >POST_BYTES "
+	    obs_table_create("PEER NIC AGE >ASSIGN >BATCH >BW >BYTES >PENDING >ERRORS >POST_BYTES "
 	                     ">POST_FAIL >CQ_ERR");
 	json_array_foreach(nics, i, nic)
 	{

@@ -78,6 +78,29 @@ json_t *json_text_parse(const char *bytes, size_t len, size_t flags, json_error_
 	return json;
 }
 
+bool json_text_is_deeper(json_t *json, unsigned levels)
+{
+	const char *name;
+	json_t *member;
+	size_t i;
+
+	if (!json_is_object(json) && !json_is_array(json))
+		return false;
+	if (!levels)
+		return true;
+	json_array_foreach(json, i, member)
+	{
+		if (json_text_is_deeper(member, levels - 1))
+			return true;
+	}
+	json_object_foreach(json, name, member)
+	{
+		if (json_text_is_deeper(member, levels - 1))
+			return true;
+	}
+	return false;
+}
+
 bool json_text_integer(const json_t *json, int64_t *out)
 {
 	double real = json_real_value(json);

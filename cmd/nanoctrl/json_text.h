@@ -17,6 +17,9 @@
  */
 json_t *json_text_parse(const char *bytes, size_t len, size_t flags, json_error_t *error);
 
+/* Are there more than LEVELS of lists and objects in each other? */
+bool json_text_is_deeper(json_t *json, unsigned levels);
+
 /* An integer of 64 bits, also if it is written as 1.0 or 1e3. */
 bool json_text_integer(const json_t *json, int64_t *out);
 

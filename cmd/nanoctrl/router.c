@@ -194,6 +194,9 @@ void router_admit(struct call *call)
 		            "Expected request with `Content-Type: application/json`");
 }
 
+/* As deep as the reference reads; what is deeper is no JSON for many who would get it. */
+enum { LEVELS_MAX = 127 };
+
 static void check_body(struct call *call)
 {
 	json_error_t error;
@@ -212,6 +215,10 @@ static void check_body(struct call *call)
 		            target_is_utf8(error.text, strlen(error.text)) ? error.text
 		                                                           : "it is not UTF-8",
 		            error.line, error.column);
+	} else if (!call->inner && json_text_is_deeper(call->body, LEVELS_MAX)) {
+		set_refusal(call, 400, "EINVAL",
+		            "Failed to parse the request body as JSON: it has more than %d levels",
+		            LEVELS_MAX);
 	} else if (!json_is_object(call->body)) {
 		set_refusal(call, 422, "EINVAL",
 		            "Failed to deserialize the JSON body into the target type: it is not "

@@ -293,6 +293,13 @@ def test_a_number_that_no_double_holds_is_400(daemon):
         assert answer.status == 400 and "overflow" in answer.body.decode(), answer
 
 
+def test_a_body_may_have_127_levels(daemon):
+    for path, body, member in (("/register", {"entity_id": "e", "kind": "k"}, "metadata"), ("/v1/agents", {}, "resource")):
+        for levels, status in ((127, 200), (128, 400), (2000, 400)):
+            deep = json.dumps({**body, member: {"x": "HERE"}}).replace('"HERE"', "[" * (levels - 2) + "]" * (levels - 2))
+            assert daemon.post(path, deep.encode()).status == status, (path, levels)
+
+
 def test_an_integer_may_be_written_with_a_point(daemon):
     made = daemon.post("/v1/agents", b'{"alias":"a","ttl_ms":2e4}').json
     assert made["ttl_ms"] == 20000

@@ -122,6 +122,19 @@ static void a_nul_in_the_name_of_a_member_is_an_error_of_its_own(void **state)
 	assert_int_equal(json_error_code(&error), json_error_null_byte_in_key);
 }
 
+static void levels_are_counted_in_lists_and_objects(void **state)
+{
+	json_t *json = parse("{\"a\":1,\"b\":[[],{\"c\":[2]}]}"), *flat = parse("3");
+
+	(void)state;
+	assert_false(json_text_is_deeper(json, 4));
+	assert_true(json_text_is_deeper(json, 3));
+	assert_true(json_text_is_deeper(json, 0));
+	assert_false(json_text_is_deeper(flat, 0));
+	json_decref(json);
+	json_decref(flat);
+}
+
 static void only_whole_text_is_text(void **state)
 {
 	json_t *json = parse("[\"x\\u0000y\",\"x\",\"\",1]");
@@ -171,6 +184,7 @@ int main(void)
 	    cmocka_unit_test(other_errors_stay_errors),
 	    cmocka_unit_test(a_nul_in_a_string_is_kept),
 	    cmocka_unit_test(a_nul_in_the_name_of_a_member_is_an_error_of_its_own),
+	    cmocka_unit_test(levels_are_counted_in_lists_and_objects),
 	    cmocka_unit_test(only_whole_text_is_text),
 	    cmocka_unit_test(an_integer_may_be_written_as_a_real),
 	};
