@@ -108,10 +108,15 @@ int sl_openssl_reason_code(void)
 const char *sl_openssl_reason(char *buf, size_t len)
 {
 	unsigned long error = sl_openssl.ERR_get_error();
+	const char *words;
 
 	buf[0] = '\0';
 	if (error)
 		sl_openssl.ERR_error_string_n(error, buf, len);
 	sl_openssl.ERR_clear_error();
+	/* of "error:0A000086:SSL routines::certificate verify failed" what is for people */
+	words = strrchr(buf, ':');
+	if (words && words[1])
+		memmove(buf, words + 1, strlen(words + 1) + 1);
 	return buf;
 }

@@ -136,9 +136,9 @@ def test_a_daemon_that_wants_a_client_certificate_gets_one(where):
 def test_files_that_are_not_what_they_should_be_are_named(where):
     (where / "rubbish").write_text("rubbish")
     url = "https://127.0.0.1:1"
-    for ca in ("/nowhere/ca.pem", where / "rubbish"):
+    for ca, why in (("/nowhere/ca.pem", "No such file"), (where / "rubbish", "no ")):
         name, text = refused(url, ca)
-        assert name == "EINVAL" and str(ca) in text
+        assert name == "EINVAL" and str(ca) in text and f": {why}" in text and "error:" not in text
     name, text = refused(url, where / "ca.pem", where / "rubbish", where / "client.key")
     assert name == "EINVAL" and "cannot use the certificate" in text
     name, text = refused(url, where / "ca.pem", where / "client.pem", where / "server.key")
