@@ -370,7 +370,7 @@ static int usable_locked(const struct sl_conn *conn)
 }
 
 /* CHECKED: either end of it may not be there. */
-static enum sl_hole copy(char *dst, const char *src, uint64_t len, bool checked)
+static inline enum sl_hole copy(char *dst, const char *src, uint64_t len, bool checked)
 {
 	if (checked)
 		return sl_foreign_copy(dst, src, len);

@@ -64,8 +64,8 @@ static char *base_of(const struct sl_iov *v)
 }
 
 /* Between MINE of V, and THEIRS, which is mapped here and stays. */
-static int copy(const struct sl_op *op, const struct sl_iov *v, char *mine, char *theirs,
-                uint64_t len)
+static inline int copy(const struct sl_op *op, const struct sl_iov *v, char *mine, char *theirs,
+                       uint64_t len)
 {
 	bool read = op->code == SL_OP_READ;
 
