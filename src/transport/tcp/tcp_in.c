@@ -302,6 +302,12 @@ static int read_head(struct sl_conn *conn)
 	return rc ? rc : 1;
 }
 
+/* Nothing is owed to us, and nothing more has come than what answered it. */
+static bool is_answered(struct sl_conn *conn)
+{
+	return !conn->ask.rx.left && conn->ask.rx.at == conn->ask.rx.n && tcp_ask_idle(conn);
+}
+
 int sl_tcp_ask_read(struct sl_conn *conn)
 {
 	int done = 0;
@@ -311,6 +317,8 @@ int sl_tcp_ask_read(struct sl_conn *conn)
 
 		if (rc > 0) {
 			done++;
+			if (is_answered(conn)) /* a look would be in vain, and somebody waits */
+				break;
 			continue;
 		}
 		if (rc == 0)
