@@ -88,10 +88,13 @@ static void skip(struct tcp_batch *b, size_t bytes)
 ssize_t sl_tcp_batch_send(struct tcp_batch *b, int fd)
 {
 	struct msghdr msg = {.msg_iov = b->v + b->at, .msg_iovlen = b->n - b->at};
+	const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	ssize_t n;
 
 	do
-		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = msg.msg_iovlen == 1 /* the kernel has less to do */
+		        ? send(fd, msg.msg_iov->iov_base, msg.msg_iov->iov_len, flags)
+		        : sendmsg(fd, &msg, flags);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
