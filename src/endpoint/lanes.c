@@ -84,6 +84,13 @@ static void aim(slime_ep *ep, slime_op *op, uint32_t lane)
 	}
 }
 
+void sl_op_aim(struct sl_op *base, uint32_t lane)
+{
+	slime_op *op = (slime_op *)base; /* base is the first member */
+
+	aim(atomic_load_explicit(&op->ep, memory_order_relaxed), op, lane);
+}
+
 /* May several lanes carry it? */
 static bool is_free(const slime_ep *ep, const slime_op *op)
 {

@@ -3,7 +3,7 @@
  * transport/transport.h - the contract between endpoints and transports.
  *
  * Down: the endpoint layer calls the functions below. Up: a transport calls
- * sl_op_done(), once per accepted op, and nothing else. A transport never sees
+ * sl_op_done(), once per accepted op, sl_op_aim(), and nothing else. A transport never sees
  * a slime_ep, never splits or stripes, never waits for its peer, and takes no
  * lock but its own.
  *
@@ -96,6 +96,12 @@ static inline int sl_op_stop(const struct sl_op *op)
  * receive: received. IMM: RECV_IMM only.
  */
 void sl_op_done(struct sl_op *op, int status, uint64_t bytes, uint32_t imm);
+
+/*
+ * OP's iovs, which are LANE's from now on, name the same bytes: for a transport that moves
+ * an op, which it has, from one connection of an endpoint to another. No locks held.
+ */
+void sl_op_aim(struct sl_op *op, uint32_t lane);
 
 struct sl_dev_info {
 	char name[64];        /* "mlx5_0", "cuda:1" */
@@ -211,9 +217,9 @@ struct sl_transport {
 	 * once, until the connection, which restores itself, is good again: the endpoint
 	 * asks now and then.
 	 *
-	 * Messages and immediates are lane 0's, which keeps their order. They outlast
-	 * that inside of it: until it is good again, they are asked to stop, or it was
-	 * out for peer_timeout_ms (-EHOSTUNREACH).
+	 * Messages and immediates are given to lane 0, which keeps their order. They outlast
+	 * that inside of the transport: until it is good again, others carry them, they are
+	 * asked to stop, or all were out for peer_timeout_ms (-EHOSTUNREACH).
 	 */
 	int (*submit)(struct sl_conn *conn, struct sl_op *op);
 

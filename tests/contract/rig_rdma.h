@@ -7,6 +7,7 @@
 #include "fakes/fake_verbs.h"
 
 extern const struct contract_case rdma_fault_cases[];
+extern const struct contract_case rdma_rail_cases[];
 extern const struct contract_case rdma_path_cases[];
 extern const struct contract_case rdma_cost_cases[];
 

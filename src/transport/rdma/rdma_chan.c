@@ -166,8 +166,6 @@ int sl_rdma_chan_link(struct sl_conn *conn, int kind, struct slime_error *err)
 	sl_lock_take(&conn->lock);
 	c->linked = c->far.gen;
 	c->phase = RDMA_LINKED;
-	if (kind == RDMA_MSG)
-		conn->credit_head = conn->credit_tail = 0;
 	sl_lock_drop(&conn->lock);
 	return 0;
 }
@@ -183,6 +181,8 @@ void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 	sl_lock_take(&conn->lock);
 	c->phase = RDMA_DRAIN; /* nobody posts from here on */
 	sl_rdma_chan_gather_locked(c);
+	if (kind == RDMA_MSG)
+		conn->credit_head = conn->credit_tail = 0;
 	sl_lock_drop(&conn->lock);
 	c->drain_by = sl_clock_ns() + drain_ns;
 	sl_rdma_tick_by(conn->dom, c->drain_by);
@@ -259,6 +259,12 @@ void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue
 			stopped(op, over, begun ? late : NULL);
 	}
 	c->cur = (struct rdma_cursor){0};
+}
+
+bool sl_rdma_chan_is_settled_locked(const struct rdma_chan *c)
+{
+	return !c->posted.head && !c->cur.wrs && !c->cur.iov &&
+	       atomic_load(&c->sq_done) == atomic_load(&c->sq_posted);
 }
 
 /* The last posted op that the peer has received, by its number; NULL: none. */

@@ -157,7 +157,7 @@ static int rdma_connect(struct sl_conn *conn, const struct sl_blob *peer, struct
 		return rc;
 	conn->connecting = true;
 	atomic_fetch_add(&dom->nconns, 1);
-	conn->alive_ns = sl_clock_ns();
+	conn->alive_ns = conn->heard_ns = sl_clock_ns();
 	rc = make_ends(conn, err);
 	if (rc)
 		return rc;
@@ -205,6 +205,7 @@ static int rdma_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	}
 	conn->dom = dom;
 	conn->depth = opts->depth;
+	conn->lane = opts->lane;
 	conn->first = opts->first ? opts->first : conn;
 	if (opts->first) {
 		conn->next_lane = opts->first->next_lane;
@@ -212,6 +213,7 @@ static int rdma_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	}
 	conn->ask_at = conn->answer_by = conn->late_at = SL_NEVER;
 	sl_lock_init(&conn->lock);
+	sl_rdma_home_init(conn);
 	sl_lock_take(&dom->lock);
 	bucket = &dom->by_id[conn->me.id % RDMA_BUCKETS];
 	conn->next_same = *bucket;
@@ -268,8 +270,9 @@ static void rdma_conn_destroy(struct sl_conn *conn)
 			sl_rdma_tell(conn, RDMA_GONE);
 	}
 	free_ends(conn);
-	sl_imm_free(&conn->imms);
+	sl_imm_free(&conn->group.imms);
 	free(conn->credits);
+	sl_lock_free(&conn->group.lock);
 	sl_lock_free(&conn->lock);
 	free(conn);
 }

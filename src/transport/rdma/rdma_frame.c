@@ -155,7 +155,7 @@ static bool get_chan(struct sl_wire *w, struct rdma_chan_state *c)
 
 int sl_rdma_get_state(const uint8_t *in, size_t len, struct rdma_state *out)
 {
-	static const uint16_t known = RDMA_CALLING | RDMA_PING | RDMA_GONE;
+	static const uint16_t known = RDMA_CALLING | RDMA_PING | RDMA_GONE | RDMA_ROUNDABOUT;
 	uint8_t copy[RDMA_STATE_LEN];
 	struct rdma_state s;
 	struct sl_wire w;

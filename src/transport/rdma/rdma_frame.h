@@ -59,6 +59,10 @@ enum rdma_state_flags {
 	RDMA_CALLING = 1 << 0, /* connect() was called: the queue pairs below count */
 	RDMA_PING = 1 << 1,    /* answer, even if you have nothing new to say */
 	RDMA_GONE = 1 << 2,    /* for good: STATUS says why */
+	/* It comes by way of another lane, as this one leads nowhere, and tells what was received;
+	 * its queue pairs are not for connecting to. LINKED: the peer's newest that one was
+	 * connected to. */
+	RDMA_ROUNDABOUT = 1 << 3,
 };
 
 enum { RDMA_CHANS = 2 };

@@ -19,6 +19,9 @@
  * here once its last completion has come. What was in flight is then settled: what the peer
  * received (it says how much) is done, the rest is posted again on the new queue pair.
  *
+ * Immediates sent, messages sent, and receives for messages are streams: each has an order, and
+ * so a home, the one lane that carries it. It is lane 0 until that is out; see rdma_home.c.
+ *
  * Who touches what: "progress" fields belong to the thread that holds the progress
  * lock of the context; "lock" fields are under conn->lock. Channel states change
  * under both, so either is enough to read them.
@@ -91,8 +94,10 @@ struct rdma_chan {
 	uint32_t psn, gen;
 	uint32_t linked; /* the peer's generation that QP is, or was last, connected to */
 	struct rdma_chan_state far; /* what the peer said last; progress */
-	int64_t drain_by;           /* progress */
-	unsigned strikes;           /* progress */
+	struct rdma_chan_state
+	    told;         /* ... by way of another lane, when this one is out; progress */
+	int64_t drain_by; /* progress */
+	unsigned strikes; /* progress */
 
 	/*
 	 * The send queue: requests since QP was made, and a completion names its place. Who posts
@@ -126,12 +131,27 @@ enum { RDMA_END, RDMA_SEQ, RDMA_STATUS, RDMA_NOTES };
 enum { RDMA_PIECES, RDMA_PIECES_DONE, RDMA_BYTES = 3 };
 #define RDMA_BYTES_TOO_LONG (UINT64_C(1) << 63) /* in RDMA_BYTES: the message is longer than us */
 
+/* What has an order: see rdma_home.c. */
+enum rdma_stream { RDMA_IMMS, RDMA_SENDS, RDMA_RECVS, RDMA_STREAMS };
+
+/* In lane 0, for all lanes of its endpoint. */
+struct rdma_group {
+	struct sl_lock lock; /* taken with that of a lane held, never the other way round */
+	struct sl_conn *_Atomic home[RDMA_STREAMS]; /* lock; NULL: it is moving */
+	struct sl_op_queue held[RDMA_STREAMS];      /* lock; submitted while it moves */
+	struct sl_op_queue imm_recvs;               /* lock, as all that follows */
+	struct sl_imm_queue imms;
+	bool full; /* some lane withholds receives: too many IMMS wait */
+};
+
 struct sl_conn {
 	struct sl_dom *dom;
 	struct sl_conn *next, *next_same; /* dom->conns, a bucket of dom->by_id; dom->lock */
 	struct sl_conn *first;            /* lane 0 */
 	struct sl_conn *next_lane;        /* of the same endpoint, from FIRST on */
 	struct rdma_name me;
+	struct rdma_group group; /* lane 0's is everybody's */
+	uint32_t lane;
 	uint32_t slot;     /* in dom->slots, from connect() on */
 	uint64_t wr_owner; /* ... as completions name it */
 	uint32_t depth;
@@ -151,10 +171,14 @@ struct sl_conn {
 	struct slime_error why;
 	int64_t ask_at, ask_ns; /* SL_NEVER, or when to tell our state again; how long until then */
 	int64_t answer_by;      /* SL_NEVER, or until when the peer's mailbox must have answered */
-	int64_t alive_ns;       /* when the peer's program last showed life */
-	int64_t doubt_ns;       /* 0, or since when requests find no answer */
-	int64_t out_ns;         /* 0, or since when the lane is out */
-	bool had_work;          /* at the last tick */
+	int64_t
+	    alive_ns; /* since when the peer's program, of which something is wanted, is silent */
+	int64_t heard_ns;  /* when it last showed life */
+	int64_t doubt_ns;  /* 0, or since when requests find no answer */
+	int64_t out_ns;    /* 0, or since when the lane is out */
+	bool roundabout;   /* tell our state by another lane, too */
+	unsigned last_way; /* ... which was this one */
+	bool had_work;     /* at the last tick */
 	struct sl_op_queue
 	    late; /* stopped writes; they end when the peer has let go, or at LATE_AT */
 	int64_t late_at;
@@ -166,8 +190,7 @@ struct sl_conn {
 	bool closed, broken, ready; /* lock */
 	bool out; /* lock: no way to the peer; reads and writes go over other lanes */
 	struct rdma_chan chan[RDMA_CHANS];
-	struct sl_op_queue imm_recvs; /* lock, as all that follows */
-	struct sl_imm_queue imms;
+	unsigned holds; /* lock, as all that follows: a bit for each stream that is at home here */
 	uint32_t withheld; /* receives for immediates not posted again: too many wait */
 	/* receives for messages, oldest first; NEXT_RECV is the first that QP does not have */
 	struct sl_op_queue recvs;
@@ -331,6 +354,8 @@ void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue
  * -EPROTO: it cannot be so many. */
 int sl_rdma_chan_settle_locked(struct sl_conn *conn, int kind, uint64_t count,
                                struct sl_op_queue *over);
+/* Was nothing posted whose fate is not known? */
+bool sl_rdma_chan_is_settled_locked(const struct rdma_chan *c);
 
 /* What is placed goes to POSTED, as queue pair KIND is about to drain; progress. */
 void sl_rdma_chan_gather_locked(struct rdma_chan *c);
@@ -354,17 +379,36 @@ void sl_rdma_post_window_locked(struct sl_conn *conn);
 /* What came into the window. -EPROTO, -ENOMEM: end the connection. */
 int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
                                struct sl_op_queue *over);
-/* Do so few immediates wait again that withheld receives can be posted? */
-static inline bool rdma_imms_have_room(const struct sl_conn *conn)
+/* May one more be posted? Else who takes an immediate will see to it. */
+bool sl_rdma_has_room(struct sl_conn *conn);
+/* Do so few immediates wait that it may? group->lock held. */
+static inline bool rdma_imms_have_room(const struct rdma_group *group)
 {
-	return conn->imms.n < SL_IMM_MAX - RDMA_WINDOW;
+	return group->imms.n < SL_IMM_MAX - RDMA_WINDOW;
 }
+
+/* rdma_home.c: which lane carries what has an order */
+void sl_rdma_home_init(struct sl_conn *conn);
+/* OP of stream S, submitted on lane 0, to where that is at home. */
+int sl_rdma_home_submit(struct sl_conn *first, enum rdma_stream s, struct sl_op *op,
+                        struct sl_op_queue *over);
+/* Progress. CONN may have come back, gone out, or learnt what became of its requests: move the
+ * streams of its endpoint that are better off elsewhere. */
+void sl_rdma_home_look(struct sl_conn *conn);
+/* Progress. No queue pair has a receive of CONN's, and none is open: move them, if it is out. */
+void sl_rdma_home_leave(struct sl_conn *conn);
+/* Is any stream at home on CONN? Progress. */
+bool sl_rdma_home_is_at(struct sl_conn *conn);
+/* Is there a lane beside CONN that has a way to the peer? Progress. */
+bool sl_rdma_home_has_other(const struct sl_conn *conn);
 
 /* rdma_msg.c: the MSG channel; lock held */
 void sl_rdma_push_msgs_locked(struct sl_conn *conn);
 void sl_rdma_post_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over);
 void sl_rdma_tell_credits_locked(struct sl_conn *conn);
 int sl_rdma_take_credit_locked(struct sl_conn *conn, const struct rdma_record *record);
+/* One more, OP. */
+void sl_rdma_add_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over);
 /* A piece came for the oldest receive, or (STATUS) could not. */
 void sl_rdma_take_piece_locked(struct sl_conn *conn, const struct ibv_wc *wc, int status,
                                struct sl_op_queue *over);
@@ -380,6 +424,8 @@ int sl_rdma_status(enum ibv_wc_status status);
 
 /* rdma_op.c: from the endpoint and back */
 int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op);
+/* Can CONN take ops? Lock held. */
+int sl_rdma_usable_locked(const struct sl_conn *conn);
 void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op);
 /* OP goes to OVER, done. */
 void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op);
@@ -394,8 +440,10 @@ int sl_rdma_end(struct sl_op_queue *over);
  * to LATE. */
 void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
                              struct sl_op_queue *late);
-/* Nothing waits any longer: what no queue pair has goes to OVER with STATUS. True: the MSG one has
- * more, which will end with STATUS when it is drained. */
+/* ... and receives for immediates, which are lane 0's. The lock of a lane may be held. */
+void sl_rdma_take_imm_recvs(struct sl_conn *first, int status, struct sl_op_queue *over);
+/* Nothing waits any longer, but for immediates: what no queue pair has goes to OVER with STATUS.
+ * True: the MSG one has more, which will end with STATUS when it is drained. */
 bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *over);
 /* The lane is out: reads and writes go to OVER for the endpoint to send over another. */
 void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over);
@@ -413,6 +461,8 @@ void sl_rdma_ask_again(struct sl_conn *conn, int64_t now);
 bool sl_rdma_is_free(const struct rdma_chan *c);
 /* Connect channel KIND, which is fresh, to the peer's, which is free. False: CONN failed. */
 bool sl_rdma_link(struct sl_conn *conn, int kind);
+/* Settle what was in flight on channel KIND by what the peer told by way of another lane. */
+void sl_rdma_settle_told(struct sl_conn *conn, int kind);
 /* The peer's end of channel KIND is connected to ours. */
 void sl_rdma_conn_up(struct sl_conn *conn, int kind);
 /* It will not do, for the reason WHY: a refusal before the lane was up, its end after. */
@@ -428,6 +478,8 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now);
 void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status);
 /* The peer is gone, or we close: everything ends with STATUS. */
 void sl_rdma_conn_end(struct sl_conn *conn, int status);
+/* The peer says, by way of another lane, that CONN leads nowhere. */
+void sl_rdma_conn_leave(struct sl_conn *conn);
 /* Our port went down, or came back. */
 void sl_rdma_conn_port(struct sl_conn *conn, int64_t now);
 /* Channel KIND got its last completion, or ought to have. */

@@ -39,6 +39,30 @@ static void finish(struct sl_conn *conn)
 		sl_rdma_tick_by(conn->dom, conn->late_at);
 	}
 	(void)sl_rdma_end(&over);
+	sl_rdma_home_look(conn);
+}
+
+/* What waits, but for immediates to come, ends with STATUS as soon as no queue pair has it. */
+static void doom(struct sl_conn *conn, int status)
+{
+	struct sl_op_queue over = {0};
+	bool more;
+
+	sl_lock_take(&conn->lock);
+	more = sl_rdma_doom_locked(conn, status, &over);
+	sl_lock_drop(&conn->lock);
+	(void)sl_rdma_end(&over);
+	if (more)
+		sl_rdma_chan_drain(conn, RDMA_MSG);
+}
+
+/* Lane 0 ends, and with it what has an order, wherever it is at home: nothing more is taken. */
+static void end_streams(struct sl_conn *first, int status)
+{
+	for (struct sl_conn *c = first->next_lane; c; c = c->next_lane) {
+		if (sl_rdma_home_is_at(c) && !c->ending)
+			doom(c, status);
+	}
 }
 
 void sl_rdma_conn_end(struct sl_conn *conn, int status)
@@ -55,6 +79,8 @@ void sl_rdma_conn_end(struct sl_conn *conn, int status)
 	for (int i = 0; i < RDMA_CHANS; i++)
 		sl_rdma_chan_drain(conn, i);
 	finish(conn);
+	if (conn == conn->first)
+		end_streams(conn, status);
 }
 
 /*
@@ -84,8 +110,8 @@ static int64_t heard_ns(const struct sl_conn *conn)
 	int64_t last = 0;
 
 	for (const struct sl_conn *c = conn->first; c; c = c->next_lane) {
-		if (c->ready && !c->ending && c->alive_ns > last)
-			last = c->alive_ns;
+		if (c->ready && !c->ending && c->heard_ns > last)
+			last = c->heard_ns;
 	}
 	return last;
 }
@@ -93,9 +119,10 @@ static int64_t heard_ns(const struct sl_conn *conn)
 static void go_out(struct sl_conn *conn, int64_t now)
 {
 	struct sl_op_queue over = {0};
+	bool other = sl_rdma_home_has_other(conn);
 
-	if (conn->chan[RDMA_DATA].phase == RDMA_UP && !conn->dom->port_down)
-		return;
+	if (other && conn->chan[RDMA_MSG].phase != RDMA_FRESH)
+		sl_rdma_chan_drain(conn, RDMA_MSG);
 	if (conn->chan[RDMA_DATA].phase != RDMA_FRESH) { /* memory first has to be quiet */
 		sl_rdma_chan_drain(conn, RDMA_DATA);
 		conn->answer_by = now + SL_NS_PER_MS;
@@ -113,6 +140,21 @@ static void go_out(struct sl_conn *conn, int64_t now)
 	sl_rdma_take_one_sided_locked(conn, &over);
 	sl_lock_drop(&conn->lock);
 	(void)sl_rdma_end(&over);
+	if (other) {
+		conn->roundabout = true;
+		sl_rdma_tell_on(conn);
+		sl_rdma_home_look(conn);
+	}
+}
+
+void sl_rdma_conn_leave(struct sl_conn *conn)
+{
+	int64_t now = sl_clock_ns();
+
+	if (!conn->doubt_ns)
+		conn->doubt_ns = heard_ns(conn) - 1; /* it lives, that is known */
+	go_out(conn, now);
+	sl_rdma_tick_by(conn->dom, conn->answer_by);
 }
 
 /* The mailbox did not answer in time. */
@@ -132,18 +174,17 @@ static void no_answer(struct sl_conn *conn, int64_t now)
 		sl_rdma_lane_fail(conn, -ECONNRESET, nobody);
 }
 
-/* Out for so long that messages and immediates are not kept waiting either. */
+/* Out for so long that messages and immediates, if they had no lane to go to, are not kept waiting
+ * either. */
 static void out_for_long(struct sl_conn *conn)
 {
 	struct sl_op_queue over = {0};
-	bool more;
 
-	sl_lock_take(&conn->lock);
-	more = sl_rdma_doom_locked(conn, -EHOSTUNREACH, &over);
-	sl_lock_drop(&conn->lock);
+	doom(conn, -EHOSTUNREACH);
+	if (sl_rdma_home_has_other(conn))
+		return;
+	sl_rdma_take_imm_recvs(conn->first, -EHOSTUNREACH, &over);
 	(void)sl_rdma_end(&over);
-	if (more)
-		sl_rdma_chan_drain(conn, RDMA_MSG);
 }
 
 void sl_rdma_conn_port(struct sl_conn *conn, int64_t now)
@@ -211,12 +252,16 @@ void sl_rdma_conn_drained(struct sl_conn *conn, int kind)
 	if (kind == RDMA_MSG)
 		sl_rdma_reset_recvs_locked(conn, &over);
 	sl_lock_drop(&conn->lock);
+	if (kind == RDMA_MSG)
+		sl_rdma_home_leave(conn);
 	if (conn->late.head && conn->late_at == SL_NEVER) {
 		conn->late_at = sl_clock_ns() + late_ns;
 		sl_rdma_tick_by(conn->dom, conn->late_at);
 	}
 	reopen(conn, kind);
 	(void)sl_rdma_end(&over);
+	if (!conn->ending)
+		sl_rdma_settle_told(conn, kind);
 }
 
 /* What other threads left to do. */
@@ -231,8 +276,7 @@ void sl_rdma_conn_todo(struct sl_conn *conn)
 		empty[i] =
 		    conn->chan[i].phase == RDMA_DRAIN && sl_rdma_chan_is_empty(&conn->chan[i]);
 	}
-	while (conn->withheld && conn->chan[RDMA_DATA].phase == RDMA_UP &&
-	       rdma_imms_have_room(conn)) {
+	while (conn->withheld && conn->chan[RDMA_DATA].phase == RDMA_UP && sl_rdma_has_room(conn)) {
 		conn->withheld--;
 		sl_rdma_post_window_locked(conn);
 	}
@@ -245,11 +289,13 @@ void sl_rdma_conn_todo(struct sl_conn *conn)
 		else if (failed[i])
 			sl_rdma_conn_strike(conn, i, -EIO);
 	}
+	if (conn->connecting)
+		sl_rdma_home_look(conn);
 }
 
-static void ping_all(struct sl_conn *conn)
+static void ping(struct sl_conn *conn, bool by_all)
 {
-	if (!conn->out_ns) {
+	if (!by_all) {
 		sl_rdma_tell(conn, RDMA_PING);
 		return;
 	}
@@ -271,13 +317,17 @@ static void check_life(struct sl_conn *conn, int64_t now)
 	conn->had_work = work;
 	if (conn->out_ns && now - conn->out_ns > timeout)
 		out_for_long(conn);
-	silent = now - (conn->out_ns ? heard_ns(conn) : conn->alive_ns);
+	silent = now - conn->alive_ns;
+	if (conn->out_ns && now - heard_ns(conn) < silent)
+		silent = now - heard_ns(conn);
 	if (work && silent > timeout * 3 / 4 && conn->dom->port_down)
 		go_out(conn, now);
+	else if (work && silent > timeout * 3 / 4 && now - heard_ns(conn) < timeout / 2)
+		sl_rdma_conn_leave(conn);
 	else if (work && silent > timeout * 3 / 4)
 		sl_rdma_lane_fail(conn, -ECONNRESET, "its program does not answer");
-	else if (work && silent > timeout / 5)
-		ping_all(conn);
+	else if (work && silent > timeout / 5) /* if others alone answer, this one leads nowhere */
+		ping(conn, conn->out_ns || silent > timeout / 2);
 }
 
 void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
@@ -305,5 +355,7 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
 		sl_rdma_ask_again(conn, now);
 	if (conn->ready && !conn->ending)
 		check_life(conn, now);
+	if (conn->out_ns)
+		sl_rdma_home_look(conn);
 	sl_rdma_tick_by(conn->dom, min_ns(conn->ask_at, conn->answer_by));
 }

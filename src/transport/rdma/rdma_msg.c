@@ -102,6 +102,17 @@ void sl_rdma_post_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over)
 	}
 }
 
+void sl_rdma_add_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
+{
+	sl_op_push(&conn->recvs, op);
+	if (!conn->next_recv)
+		conn->next_recv = op;
+	if (!conn->next_credit)
+		conn->next_credit = op;
+	sl_rdma_post_recvs_locked(conn, over);
+	sl_rdma_tell_credits_locked(conn);
+}
+
 /* A credit takes one of the peer's window, and who has used one has posted that again. */
 static bool may_tell(const struct sl_conn *conn)
 {
@@ -244,7 +255,10 @@ int sl_rdma_take_credit_locked(struct sl_conn *conn, const struct rdma_record *r
 		return rc;
 	conn->credits[conn->credit_tail++ % conn->credits_cap] =
 	    (struct rdma_credit){.len = record->len, .shift = record->shift};
-	sl_rdma_push_msgs_locked(conn);
+	if (conn->holds & 1u << RDMA_SENDS)
+		sl_rdma_push_msgs_locked(conn);
+	else
+		sl_rdma_todo(conn); /* the peer's receives are here: so should our sends */
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include "transport/rdma/rdma_impl.h"
 
-static int usable_locked(const struct sl_conn *conn)
+int sl_rdma_usable_locked(const struct sl_conn *conn)
 {
 	if (conn->closed)
 		return -ECANCELED;
@@ -14,34 +14,48 @@ static int usable_locked(const struct sl_conn *conn)
 	return conn->ready ? 0 : -ENOTCONN;
 }
 
-static int submit_recv_imm_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
+static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
 {
+	struct rdma_group *group = &conn->group;
+	bool ease = false, taken = false;
 	struct sl_imm imm;
-	int rc;
+	int rc = 0;
 
-	if (!conn->closed && sl_imm_pop(&conn->imms, &imm)) { /* also of a peer that went */
+	sl_lock_take(&conn->lock);
+	sl_lock_take(&group->lock);
+	if (!conn->closed && sl_imm_pop(&group->imms, &imm)) { /* also of a peer that went */
 		op->imm = imm.value;
 		op->priv[RDMA_BYTES] = imm.bytes;
 		rdma_over(over, op, 0);
-		if (conn->withheld && rdma_imms_have_room(conn))
-			sl_rdma_todo(conn);
-		return 0;
+		taken = true;
+		ease = group->full && rdma_imms_have_room(group);
+		group->full = group->full && !ease;
 	}
-	rc = usable_locked(conn);
-	if (!rc)
-		sl_op_push(&conn->imm_recvs, op);
+	if (!taken)
+		rc = sl_rdma_usable_locked(conn);
+	if (!taken && !rc)
+		sl_op_push(&group->imm_recvs, op);
+	sl_lock_drop(&group->lock);
+	sl_lock_drop(&conn->lock);
+	for (struct sl_conn *c = conn; ease && c; c = c->next_lane)
+		sl_rdma_todo(c);
 	return rc;
 }
 
-static void submit_recv_locked(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
+static int submit_one_sided(struct sl_conn *conn, struct sl_op *op, struct sl_op_queue *over)
 {
-	sl_op_push(&conn->recvs, op);
-	if (!conn->next_recv)
-		conn->next_recv = op;
-	if (!conn->next_credit)
-		conn->next_credit = op;
-	sl_rdma_post_recvs_locked(conn, over);
-	sl_rdma_tell_credits_locked(conn);
+	int rc;
+
+	sl_lock_take(&conn->lock);
+	rc = sl_rdma_usable_locked(conn);
+	if (!rc && conn->out)
+		rc = -ENETDOWN;
+	if (!rc) {
+		sl_op_push(&conn->chan[RDMA_DATA].waiting, op);
+		sl_rdma_push_data_locked(conn, over);
+	}
+	sl_lock_drop(&conn->lock);
+	return rc;
 }
 
 int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op)
@@ -50,21 +64,16 @@ int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op)
 	int rc;
 
 	memset(op->priv, 0, sizeof(op->priv));
-	sl_lock_take(&conn->lock);
-	rc = op->code == SL_OP_RECV_IMM ? submit_recv_imm_locked(conn, op, &over)
-	                                : usable_locked(conn);
-	if (!rc && op->code == SL_OP_RECV) {
-		submit_recv_locked(conn, op, &over);
-	} else if (!rc && op->code == SL_OP_SEND) {
-		sl_op_push(&conn->chan[RDMA_MSG].waiting, op);
-		sl_rdma_push_msgs_locked(conn);
-	} else if (!rc && conn->out && op->code != SL_OP_RECV_IMM && op->code != SL_OP_WRITE_IMM) {
-		rc = -ENETDOWN;
-	} else if (!rc && op->code != SL_OP_RECV_IMM) {
-		sl_op_push(&conn->chan[RDMA_DATA].waiting, op);
-		sl_rdma_push_data_locked(conn, &over);
-	}
-	sl_lock_drop(&conn->lock);
+	if (op->code == SL_OP_RECV_IMM)
+		rc = submit_recv_imm(conn, op, &over);
+	else if (op->code == SL_OP_RECV)
+		rc = sl_rdma_home_submit(conn, RDMA_RECVS, op, &over);
+	else if (op->code == SL_OP_SEND)
+		rc = sl_rdma_home_submit(conn, RDMA_SENDS, op, &over);
+	else if (op->code == SL_OP_WRITE_IMM)
+		rc = sl_rdma_home_submit(conn, RDMA_IMMS, op, &over);
+	else
+		rc = submit_one_sided(conn, op, &over);
 	(void)sl_rdma_end(&over);
 	return rc;
 }
@@ -116,13 +125,13 @@ static bool cancel_out_locked(struct rdma_chan *c, struct sl_op *op, struct sl_o
 	return holds && asked;
 }
 
-void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
+static void cancel_on(struct sl_conn *conn, struct sl_op *op)
 {
 	struct sl_op_queue over = {0};
 	int kind = -1;
 
 	sl_lock_take(&conn->lock);
-	if (sl_op_take_stopped(&conn->imm_recvs, op) || sl_rdma_take_recv_locked(conn, op))
+	if (sl_rdma_take_recv_locked(conn, op))
 		rdma_over(&over, op, sl_op_stop(op));
 	else if (find(&conn->recvs, op))
 		kind = sl_op_stop(op) ? RDMA_MSG : -1;
@@ -134,6 +143,30 @@ void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
 	(void)sl_rdma_end(&over);
 	if (kind >= 0)
 		sl_rdma_conn_strike(conn, kind, 0);
+}
+
+static bool cancel_recv_imm(struct rdma_group *group, struct sl_op *op)
+{
+	bool found;
+
+	sl_lock_take(&group->lock);
+	found = sl_op_take_stopped(&group->imm_recvs, op);
+	sl_lock_drop(&group->lock);
+	if (found)
+		sl_op_done(op, sl_op_stop(op), 0, 0);
+	return found;
+}
+
+void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
+{
+	if (conn->first != conn) {
+		cancel_on(conn, op);
+		return;
+	}
+	if (cancel_recv_imm(&conn->group, op))
+		return;
+	for (struct sl_conn *c = conn; c; c = c->next_lane) /* where it is at home now */
+		cancel_on(c, op);
 }
 
 void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op)
@@ -174,6 +207,13 @@ static void take_queue(struct sl_op_queue *q, int status, struct sl_op_queue *ov
 	}
 }
 
+void sl_rdma_take_imm_recvs(struct sl_conn *first, int status, struct sl_op_queue *over)
+{
+	sl_lock_take(&first->group.lock);
+	take_queue(&first->group.imm_recvs, status, over, over);
+	sl_lock_drop(&first->group.lock);
+}
+
 void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
                              struct sl_op_queue *late)
 {
@@ -182,7 +222,8 @@ void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queu
 		take_queue(&conn->chan[kind].waiting, status, over, late);
 	}
 	take_queue(&conn->recvs, status, over, late);
-	take_queue(&conn->imm_recvs, status, over, late);
+	if (conn->first == conn)
+		sl_rdma_take_imm_recvs(conn, status, over);
 	conn->next_recv = conn->next_credit = NULL;
 }
 
@@ -200,7 +241,6 @@ bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *o
 	struct rdma_chan *data = &conn->chan[RDMA_DATA], *msg = &conn->chan[RDMA_MSG];
 	bool more;
 
-	take_queue(&conn->imm_recvs, status, over, over);
 	if (data->phase == RDMA_FRESH) {
 		take_queue(&data->posted, status, over, over);
 		take_queue(&data->waiting, status, over, over);
@@ -235,12 +275,22 @@ void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *ove
 	take_plain(&conn->chan[RDMA_DATA].waiting, over);
 }
 
+static bool has_imm_recvs_locked(struct sl_conn *conn)
+{
+	bool some;
+
+	sl_lock_take(&conn->group.lock); /* lane 0 watches for them */
+	some = conn->group.imm_recvs.head != NULL;
+	sl_lock_drop(&conn->group.lock);
+	return some;
+}
+
 bool sl_rdma_has_work(struct sl_conn *conn)
 {
 	bool work;
 
 	sl_lock_take(&conn->lock);
-	work = conn->recvs.head || conn->imm_recvs.head;
+	work = conn->recvs.head || has_imm_recvs_locked(conn);
 	for (int kind = 0; kind < RDMA_CHANS; kind++) {
 		const struct rdma_chan *c = &conn->chan[kind];
 

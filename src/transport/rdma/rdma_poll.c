@@ -229,7 +229,7 @@ int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
 	v.drained = drains && sl_rdma_chan_is_empty(c);
 	sl_lock_drop(&conn->lock);
 	if (recv && wc->status == IBV_WC_SUCCESS)
-		conn->alive_ns = sl_clock_ns();
+		conn->alive_ns = conn->heard_ns = sl_clock_ns();
 	n = sl_rdma_end(&over);
 	if (v.end && !conn->ending)
 		sl_rdma_conn_end(conn, v.end);

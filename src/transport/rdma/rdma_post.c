@@ -164,21 +164,47 @@ void sl_rdma_post_window_locked(struct sl_conn *conn)
 	sl_rdma_todo(conn);
 }
 
-static int take_imm(struct sl_conn *conn, uint32_t imm, uint64_t bytes, struct sl_op_queue *over)
+static bool has_room_locked(struct rdma_group *group)
 {
-	struct sl_op *op = sl_op_pop(&conn->imm_recvs);
-	int rc;
+	bool room = rdma_imms_have_room(group);
+
+	group->full = group->full || !room;
+	return room;
+}
+
+bool sl_rdma_has_room(struct sl_conn *conn)
+{
+	struct rdma_group *group = &conn->first->group;
+	bool room;
+
+	sl_lock_take(&group->lock);
+	room = has_room_locked(group);
+	sl_lock_drop(&group->lock);
+	return room;
+}
+
+/* ROOM: one more receive may be posted. Else who takes an immediate will see to it. */
+static int take_imm(struct sl_conn *conn, uint32_t imm, uint64_t bytes, struct sl_op_queue *over,
+                    bool *room)
+{
+	struct rdma_group *group = &conn->first->group;
+	struct sl_op *op;
+	int rc = 0;
 
 	conn->chan[RDMA_DATA].rx_count++;
+	sl_lock_take(&group->lock);
+	op = sl_op_pop(&group->imm_recvs);
+	if (!op)
+		rc = sl_imm_reserve(&group->imms);
+	if (!op && !rc)
+		sl_imm_push(&group->imms, imm, bytes);
+	*room = has_room_locked(group);
+	sl_lock_drop(&group->lock);
 	if (op) {
 		op->imm = imm;
 		op->priv[RDMA_BYTES] = bytes;
 		rdma_over(over, op, 0);
-		return 0;
 	}
-	rc = sl_imm_reserve(&conn->imms);
-	if (!rc)
-		sl_imm_push(&conn->imms, imm, bytes);
 	return rc;
 }
 
@@ -188,19 +214,22 @@ int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
 	const char *at = conn->records + wc->wr_id % RDMA_WINDOW * RDMA_RECORD_STEP;
 	struct rdma_chan *c = &conn->chan[RDMA_DATA];
 	struct rdma_record record;
+	bool room;
 	int rc;
 
-	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM)
-		rc = take_imm(conn, ntohl(wc->imm_data), wc->byte_len, over);
-	else if (sl_rdma_get_record((const uint8_t *)at, wc->byte_len, &record))
-		rc = -EPROTO;
-	else if (record.type == RDMA_IMM)
-		rc = take_imm(conn, record.arg, record.len, over);
-	else
+	if (wc->opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
+		rc = take_imm(conn, ntohl(wc->imm_data), wc->byte_len, over, &room);
+	} else if (sl_rdma_get_record((const uint8_t *)at, wc->byte_len, &record)) {
+		return -EPROTO;
+	} else if (record.type == RDMA_IMM) {
+		rc = take_imm(conn, record.arg, record.len, over, &room);
+	} else {
 		rc = sl_rdma_take_credit_locked(conn, &record);
+		room = sl_rdma_has_room(conn);
+	}
 	if (c->phase == RDMA_DRAIN)
 		return rc;
-	if (rdma_imms_have_room(conn))
+	if (room)
 		sl_rdma_post_window_locked(conn);
 	else
 		conn->withheld++;

@@ -6,6 +6,10 @@
  * connected to its own (the drawing is in rdma_impl.h). What a state says holds whether
  * or not it comes twice, late, or after others were lost. Until all is known it is told
  * again after 1, 2, 4, ... 64 ms, with the wish for an answer.
+ *
+ * A lane that is out also tells its state by the mailboxes of another one, "roundabout". That
+ * brings no queue pair to connect to, but what the peer received, and so what was
+ * in flight is settled, and can go over the other lane (rdma_home.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,12 +48,45 @@ static void fill_state(const struct sl_conn *conn, uint16_t flags, struct rdma_s
 	}
 }
 
+/* The next lane, of those that are well, for what is told roundabout. NULL: there is none. */
+static struct sl_conn *next_way(struct sl_conn *conn)
+{
+	struct sl_conn *first = NULL, *next = NULL;
+
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c == conn || !c->ready || c->ending || c->out_ns)
+			continue;
+		if (!first)
+			first = c;
+		if (!next && c->lane > conn->last_way)
+			next = c;
+	}
+	next = next ? next : first;
+	conn->last_way = next ? next->lane : 0;
+	return next;
+}
+
+static void tell_roundabout(struct sl_conn *conn, uint16_t flags)
+{
+	struct sl_conn *way = next_way(conn);
+	struct rdma_state state;
+
+	if (!way)
+		return;
+	fill_state(conn, flags | RDMA_CALLING | RDMA_ROUNDABOUT, &state);
+	for (int i = 0; i < RDMA_CHANS; i++)
+		state.chan[i].linked = state.chan[i].gen ? conn->chan[i].linked : 0;
+	sl_rdma_box_send(way->dom, way->ah, &way->mail, &state);
+}
+
 void sl_rdma_tell(struct sl_conn *conn, uint16_t flags)
 {
 	struct rdma_state state;
 
 	fill_state(conn, flags | RDMA_CALLING, &state);
 	sl_rdma_box_send(conn->dom, conn->ah, &conn->mail, &state);
+	if (conn->roundabout)
+		tell_roundabout(conn, flags);
 }
 
 void sl_rdma_ask_at(struct sl_conn *conn, int64_t when)
@@ -130,6 +167,8 @@ void sl_rdma_end_late(struct sl_conn *conn)
 	(void)sl_rdma_end(&conn->late);
 }
 
+static const char miscounts[] = "the peer counts transfers that were not made";
+
 /* The peer's fresh generation is known, and so is what its earlier ones received: connect. */
 bool sl_rdma_link(struct sl_conn *conn, int kind)
 {
@@ -149,8 +188,28 @@ bool sl_rdma_link(struct sl_conn *conn, int kind)
 		sl_rdma_end_late(conn);
 	(void)sl_rdma_end(&over);
 	if (rc)
-		sl_rdma_lane_fail(conn, rc, "the peer counts transfers that were not made");
+		sl_rdma_lane_fail(conn, rc, miscounts);
 	return !rc;
+}
+
+void sl_rdma_settle_told(struct sl_conn *conn, int kind)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+	struct sl_op_queue over = {0};
+	int rc;
+
+	if (c->phase != RDMA_FRESH || c->told.gen <= c->linked)
+		return;
+	sl_lock_take(&conn->lock);
+	rc = sl_rdma_chan_settle_locked(conn, kind, c->told.count, &over);
+	sl_lock_drop(&conn->lock);
+	if (kind == RDMA_DATA)
+		sl_rdma_end_late(conn);
+	(void)sl_rdma_end(&over);
+	if (rc)
+		sl_rdma_lane_fail(conn, rc, miscounts);
+	else
+		sl_rdma_home_look(conn);
 }
 
 void sl_rdma_conn_up(struct sl_conn *conn, int kind)
@@ -167,7 +226,9 @@ void sl_rdma_conn_up(struct sl_conn *conn, int kind)
 		conn->ready = true;
 	if (kind == RDMA_DATA) { /* records of the last generation may be lost */
 		conn->out = false;
-		conn->out_ns = 0;
+		conn->out_ns = conn->doubt_ns = 0;
+		conn->answer_by = SL_NEVER;
+		conn->roundabout = false;
 		conn->next_credit = conn->recvs.head;
 		conn->credits_told = conn->recvs_ended;
 	}
@@ -176,6 +237,8 @@ void sl_rdma_conn_up(struct sl_conn *conn, int kind)
 	sl_rdma_tell_credits_locked(conn);
 	sl_lock_drop(&conn->lock);
 	(void)sl_rdma_end(&over);
+	if (ready)
+		sl_rdma_home_look(conn);
 }
 
 /*
@@ -198,11 +261,29 @@ static bool hear_chan(struct sl_conn *conn, int kind, const struct rdma_chan_sta
 	c->far = *far;
 	if (c->phase == RDMA_FRESH && sl_rdma_is_free(c))
 		news = sl_rdma_link(conn, kind);
+	else if (c->phase == RDMA_FRESH && far->linked == c->gen) /* by one that we used before */
+		sl_rdma_chan_drain(conn, kind);
 	else if ((c->phase == RDMA_LINKED || c->phase == RDMA_UP) && far->gen > c->linked)
 		sl_rdma_chan_drain(conn, kind);
 	if (c->phase == RDMA_LINKED && far->gen == c->linked && far->linked == c->gen)
 		sl_rdma_conn_up(conn, kind);
 	return news;
+}
+
+/* What the peer says of channel KIND of a lane that is out. */
+static void hear_count(struct sl_conn *conn, int kind, const struct rdma_chan_state *far)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+	bool linked = c->phase == RDMA_LINKED || c->phase == RDMA_UP;
+
+	if (far->gen < c->told.gen || !far->gen)
+		return;
+	c->told = *far;
+	/* ours is of no use to the peer; also one that is fresh here, and was connected to there */
+	if ((linked && far->gen > c->linked) || (c->phase == RDMA_FRESH && far->linked >= c->gen))
+		sl_rdma_chan_drain(conn, kind);
+	else
+		sl_rdma_settle_told(conn, kind);
 }
 
 static struct sl_conn *find(struct sl_dom *dom, const struct rdma_name *name)
@@ -214,6 +295,27 @@ static struct sl_conn *find(struct sl_dom *dom, const struct rdma_name *name)
 		c = c->next_same;
 	sl_lock_drop(&dom->lock); /* who destroys it holds the progress lock, as we do */
 	return c && sl_same_secret(c->me.secret, name->secret, SL_SECRET_LEN) ? c : NULL;
+}
+
+static struct sl_conn *find_lane(struct sl_conn *any, const struct rdma_name *name)
+{
+	for (struct sl_conn *c = any->first; c; c = c->next_lane) {
+		if (c->me.id == name->id)
+			return sl_same_secret(c->me.secret, name->secret, SL_SECRET_LEN) ? c : NULL;
+	}
+	return NULL;
+}
+
+/* Likewise, of another domain perhaps: a lane beside one that is here. */
+static struct sl_conn *find_roundabout(struct sl_dom *dom, const struct rdma_name *name)
+{
+	struct sl_conn *found = NULL;
+
+	sl_lock_take(&dom->lock);
+	for (struct sl_conn *c = dom->conns; c && !found; c = c->next)
+		found = c->ready ? find_lane(c, name) : NULL;
+	sl_lock_drop(&dom->lock);
+	return found;
 }
 
 static void hear_gone(struct sl_conn *conn, int status)
@@ -231,9 +333,10 @@ static void hear_peer(struct sl_conn *conn, const struct rdma_state *in)
 {
 	bool news = false;
 
-	conn->alive_ns = sl_clock_ns();
+	conn->alive_ns = conn->heard_ns = sl_clock_ns();
 	conn->answer_by = SL_NEVER;
 	conn->doubt_ns = 0;
+	conn->roundabout = false;
 	if (in->flags & RDMA_GONE) {
 		hear_gone(conn, in->status);
 		return;
@@ -248,11 +351,45 @@ static void hear_peer(struct sl_conn *conn, const struct rdma_state *in)
 		sl_rdma_tell(conn, 0);
 }
 
+/* It came by another lane, as this one leads nowhere, one way at least. */
+static void hear_roundabout(struct sl_conn *conn, const struct rdma_state *in)
+{
+	const struct rdma_chan *data = &conn->chan[RDMA_DATA];
+
+	conn->alive_ns = conn->heard_ns = sl_clock_ns();
+	conn->roundabout = true;
+	if (in->flags & RDMA_GONE)
+		hear_gone(conn, in->status);
+	for (int i = 0; i < RDMA_CHANS && !conn->ending; i++)
+		hear_count(conn, i, &in->chan[i]);
+	if (conn->ending && in->flags & RDMA_GONE)
+		return;
+	if (conn->ending)
+		sl_rdma_tell(conn, RDMA_GONE);
+	else if (!conn->out_ns && data->phase != RDMA_LINKED && data->phase != RDMA_UP)
+		sl_rdma_conn_leave(conn);
+	else if (in->flags & RDMA_PING)
+		sl_rdma_tell(conn, 0);
+}
+
+static bool is_from_peer(const struct sl_conn *conn, const struct rdma_state *in)
+{
+	return conn->connecting && conn->peer.id == in->from.id &&
+	       sl_same_secret(conn->peer.secret, in->from.secret, SL_SECRET_LEN);
+}
+
 void sl_rdma_conn_state(struct sl_dom *dom, const struct rdma_state *in)
 {
-	struct sl_conn *conn = find(dom, &in->to);
+	struct sl_conn *conn;
 	bool closed;
 
+	if (in->flags & RDMA_ROUNDABOUT) {
+		conn = find_roundabout(dom, &in->to);
+		if (conn && conn->ready && is_from_peer(conn, in))
+			hear_roundabout(conn, in);
+		return;
+	}
+	conn = find(dom, &in->to);
 	if (!conn) {
 		answer_stranger(dom, in, -ECONNREFUSED);
 		return;
@@ -260,8 +397,7 @@ void sl_rdma_conn_state(struct sl_dom *dom, const struct rdma_state *in)
 	sl_lock_take(&conn->lock);
 	closed = conn->closed;
 	sl_lock_drop(&conn->lock);
-	if (conn->connecting && conn->peer.id == in->from.id &&
-	    sl_same_secret(conn->peer.secret, in->from.secret, SL_SECRET_LEN)) {
+	if (is_from_peer(conn, in)) {
 		hear_peer(conn, in);
 	} else if (closed || conn->connecting) {
 		answer_stranger(dom, in, closed ? -ECONNREFUSED : -EISCONN);

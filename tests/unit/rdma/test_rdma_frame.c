@@ -102,7 +102,7 @@ static void a_state_comes_back_as_it_was(void **state)
 	assert_memory_equal(&got.chan[1].count, &s.chan[1].count, 8);
 	assert_int_equal(sl_rdma_get_state(bytes, sizeof(bytes) - 1, &got), -EPROTO);
 	s.status = -ECONNREFUSED;
-	s.flags = RDMA_GONE;
+	s.flags = RDMA_GONE | RDMA_ROUNDABOUT;
 	sl_rdma_put_state(bytes, &s);
 	assert_int_equal(sl_rdma_get_state(bytes, sizeof(bytes), &got), 0);
 	assert_int_equal(got.status, -ECONNREFUSED);

@@ -141,7 +141,7 @@ static void a_full_shelf_of_immediates_holds_the_sender_back(void **state)
 
 	(void)state;
 	pair_connected(&p, NULL);
-	while (p.b.conn->imms.n < SL_IMM_MAX - RDMA_WINDOW) {
+	while (p.b.conn->group.imms.n < SL_IMM_MAX - RDMA_WINDOW) {
 		job_make(&job, SL_OP_WRITE_IMM);
 		run(&p, &p.a, &job, 0);
 	}
@@ -154,7 +154,7 @@ static void a_full_shelf_of_immediates_holds_the_sender_back(void **state)
 	for (int i = 0; i < MORE; i++)
 		n += many[i].done != 0;
 	assert_true(n < MORE);
-	assert_true(p.b.conn->imms.n <= SL_IMM_MAX);
+	assert_true(p.b.conn->group.imms.n <= SL_IMM_MAX);
 	for (int i = 0; i < 2 * RDMA_WINDOW || !many[MORE - 1].done; i++) {
 		job_make(&got, SL_OP_RECV_IMM);
 		run(&p, &p.b, &got, 0);

@@ -60,6 +60,28 @@ static void an_end_that_is_gone_refuses_at_once(void **state)
 	pair_end(&p);
 }
 
+/* A was connected to B's queue pair and gave that up before B heard of it. */
+static void a_queue_pair_that_was_given_up_unheard_is_not_waited_for(void **state)
+{
+	(void)state;
+	for (unsigned lost = 1; lost < 8; lost++) {
+		struct sl_blob a, b;
+
+		pair_begin(&p, NULL);
+		a = blob_of(&p.a);
+		b = blob_of(&p.b);
+		fake_verbs_fail_datagram(0, FAKE_DROP, lost);
+		assert_int_equal(rdma->connect(p.a.conn, &b, NULL), 0);
+		assert_int_equal(rdma->connect(p.b.conn, &a, NULL), 0);
+		UNTIL(&p, p.a.conn->chan[RDMA_MSG].phase == RDMA_LINKED ||
+		              p.a.conn->chan[RDMA_MSG].phase == RDMA_UP);
+		sl_rdma_conn_strike(p.a.conn, RDMA_MSG, 0);
+		UNTIL(&p, rdma->conn_ready(p.a.conn, NULL) == SL_CONN_READY &&
+		              rdma->conn_ready(p.b.conn, NULL) == SL_CONN_READY);
+		pair_end(&p);
+	}
+}
+
 /* Both ends make a channel anew at once, again and again, with transfers on the way. */
 static void both_ends_may_begin_anew_at_once(void **state)
 {
@@ -100,6 +122,7 @@ int main(void)
 	    cmocka_unit_test(a_peer_that_calls_first_is_known_before_we_connect),
 	    cmocka_unit_test(a_stranger_is_told_that_we_have_another_peer),
 	    cmocka_unit_test(an_end_that_is_gone_refuses_at_once),
+	    cmocka_unit_test(a_queue_pair_that_was_given_up_unheard_is_not_waited_for),
 	    cmocka_unit_test(both_ends_may_begin_anew_at_once),
 	};
 
