@@ -11,9 +11,8 @@
 #include <stdint.h>
 
 /*
- * LEN bytes, behind which a byte can be read, with the FLAGS of json_loadb(). NULL: ERROR,
- * which may be NULL, says why; where it is behind an integer beyond 64 bits in the same
- * line, its column is too large by 2 for each of them.
+ * With the FLAGS of json_loadb(). NULL: ERROR, which may be NULL, says why; where it is behind an
+ * integer beyond 64 bits in the same line, its column is too large by 2 for each of them.
  */
 json_t *json_text_parse(const char *bytes, size_t len, size_t flags, json_error_t *error);
 
