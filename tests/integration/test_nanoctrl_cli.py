@@ -100,9 +100,6 @@ def test_it_starts_tells_and_stops(cli):
 
 
 def test_obs_and_top_find_what_start_has_started(cli):
-    before = cli("top", "--once")
-    usual = 3000 if cli.name == "nanoctrl" else 4479
-    assert "0 agents" in before.stdout or f"no daemon at 127.0.0.1:{usual}" in before.stderr
     cli.start()
     address = cli.meta()["address"]
     assert cli("obs", "status").stdout.startswith(f"Daemon: {address} ")
