@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "contract.h"
@@ -280,7 +281,28 @@ static void a_silent_but_living_peer_is_not_gone(void)
 	pair_destroy(p);
 }
 
+/* What a side does not hear while it does not listen is not silence of the peer. */
+static void a_side_that_did_not_look_does_not_give_up_its_peer(void)
+{
+	struct pair *p = pair_create(&(struct pair_opts){.peer_timeout_ms = 100});
+	slime_op *recv = start_recv(&p->a, 0, 64);
+
+	for (int i = 0; i < 6; i++) { /* at different times after the peer was last heard */
+		struct timespec pause = {.tv_nsec = 200 * NS_PER_MS};
+
+		pair_linger(p, (50 + 9 * i) * NS_PER_MS);
+		(void)nanosleep(&pause, NULL); /* nobody drives */
+		pair_drive(p);
+		CHECK_RC(slime_op_wait(recv, 0, NULL), -ETIMEDOUT);
+	}
+	CHECK_ENDS(p, start_send(&p->b, 0, 64), 0);
+	CHECK_ENDS(p, recv, 0);
+	pair_destroy(p);
+}
+
 const struct contract_case state_cases[] = {
+    {"a_side_that_did_not_look_does_not_give_up_its_peer",
+     a_side_that_did_not_look_does_not_give_up_its_peer, IN(MANUAL)},
     {"a_prepared_transfer_is_posted_a_thousand_times",
      a_prepared_transfer_is_posted_a_thousand_times, IN_MEMORY | IN(MANUAL)},
     {"a_prepared_transfer_is_busy_while_in_flight", a_prepared_transfer_is_busy_while_in_flight,

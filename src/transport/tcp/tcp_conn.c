@@ -372,7 +372,9 @@ static void check_life(struct sl_conn *c, int64_t now)
 	bool work = has_work(c);
 	int64_t silent;
 
-	if (showed_life(c) || !c->had_work)
+	/* what we did not hear because we were not listening is not the peer's silence */
+	c->alive_ns += c->dom->late_ns;
+	if (showed_life(c) || !c->had_work || c->alive_ns > now)
 		c->alive_ns = now;
 	silent = now - c->alive_ns;
 	if (work && silent > c->dom->peer_timeout_ns * 3 / 4) {

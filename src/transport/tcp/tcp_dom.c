@@ -336,6 +336,9 @@ static void tick(struct sl_dom *dom, int64_t now)
 {
 	struct tcp_guest *g = dom->guests;
 
+	dom->late_ns = now - dom->next_tick - tcp_tick_ns(dom);
+	if (dom->next_tick == SL_NEVER || dom->late_ns < 0)
+		dom->late_ns = 0;
 	dom->next_tick = atomic_load(&dom->nconns) ? now + tcp_tick_ns(dom) : SL_NEVER;
 	dom->next_call = SL_NEVER;
 	while (g) {

@@ -270,6 +270,7 @@ struct sl_dom {
 	struct tcp_guest *guests;
 	unsigned nguests, ndialling;  /* connections in the making */
 	int64_t next_tick, next_call; /* when to look at connections; at those in the making */
+	int64_t late_ns;              /* how much too late this look is, if by more than a tick */
 	int64_t deaf_until;           /* out of descriptors: do not accept */
 	unsigned calls;
 	struct tcp_fd *hot[TCP_HOT];
