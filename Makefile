@@ -42,6 +42,7 @@ full: setup-full test
 	@tools/build debug
 	@tools/memcheck
 	@tools/soak $(SOAK_SECONDS)
+	@tools/schemathesis
 	@tools/build clang
 	@tools/tidy
 	@tools/build fuzz
@@ -72,7 +73,7 @@ help:
 	@echo 'make test         what CI runs: all tests, also under ASan, UBSan and TSan'
 	@echo 'make check        before each commit, about a minute: format, layers, unit and contract tests'
 	@echo 'make full         test, then valgrind, a mesh of agents under misfortunes [SOAK_SECONDS=180],'
-	@echo '                  clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
+	@echo '                  schemathesis, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
 	@echo 'make bench        our figures beside the peers'"'"'; docs/performance.md explains'
 	@echo 'make bench-rdma   our RDMA beside perftest, on emulated devices'
 	@echo 'make format       let clang-format have its way'
