@@ -61,14 +61,17 @@ static void *thread_main(void *arg)
 static void on_told(evutil_socket_t fd, short what, void *arg)
 {
 	struct sl_lookup *l = arg;
-	struct addrinfo *list = l->list;
+	struct addrinfo *list;
 	sl_lookup_done *done = l->done;
 	void *done_arg = l->arg;
+	uint64_t n;
 	char why[128];
 
-	(void)fd;
 	(void)what;
+	if (fd >= 0 && read(fd, &n, sizeof(n)) < 0)
+		return; /* it is not there yet */
 	(void)snprintf(why, sizeof(why), "has no address: %s", gai_strerror(l->rc));
+	list = l->list;
 	l->list = NULL;
 	sl_lookup_drop(l);
 	done(done_arg, list, why);
@@ -105,7 +108,7 @@ static int start_thread(struct sl_lookup *l)
 static int ask_thread(struct sl_lookup *l, struct event_base *loop)
 {
 	l->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	l->event = l->told < 0 ? NULL : event_new(loop, l->told, EV_READ, on_told, l);
+	l->event = l->told < 0 ? NULL : event_new(loop, l->told, EV_READ | EV_PERSIST, on_told, l);
 	return l->event && !event_add(l->event, NULL) ? start_thread(l) : -ENOMEM;
 }
 
