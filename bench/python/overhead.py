@@ -151,6 +151,7 @@ def idle_waits():
     threads = [threading.Thread(target=f.status_after) for f in futures]
     for t in threads:
         t.start()
+    time.sleep(0.3)   # by then they sleep without end
     before, begun = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     time.sleep(3)
     after = resource.getrusage(resource.RUSAGE_SELF)
