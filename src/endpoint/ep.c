@@ -81,7 +81,6 @@ static int make_cand(slime_ep *ep, const struct sl_transport *tr, const char *de
 		    .depth = ep->depth,
 		    .lane = c->nlanes,
 		    .first = c->nlanes ? c->conn[0] : NULL,
-		    .only = ep->forced,
 		};
 
 		c->dom[c->nlanes] = doms[c->nlanes % c->ndoms];

@@ -132,7 +132,6 @@ struct sl_conn_opts {
 	uint32_t lane;  /* 0 .. SL_LANES_MAX - 1 */
 	/* lane 0 of the same endpoint, on another domain perhaps; NULL when this is it */
 	struct sl_conn *first;
-	bool only; /* there is no other transport to yield to: a slow peer is worth waiting for */
 };
 
 enum { SL_LANES_MAX = 16 };

@@ -9,10 +9,7 @@
 #include "transport/rdma/rdma_impl.h"
 #include "transport/transports.h"
 
-/*
- * How long a peer that was never heard of may take to answer, when there is another transport to
- * try: its library does that by itself. Else it has as long as one that falls silent.
- */
+/* How long a peer that was never heard of may take to answer: its library does that by itself. */
 static const int64_t first_answer_ns = 750 * SL_NS_PER_MS;
 
 static int take_slot(struct sl_conn *conn, struct slime_error *err)
@@ -165,8 +162,6 @@ static int rdma_connect(struct sl_conn *conn, const struct sl_blob *peer, struct
 	if (rc)
 		return rc;
 	conn->answer_by = conn->alive_ns + first_answer_ns;
-	if (conn->only && dom->peer_timeout_ns > first_answer_ns)
-		conn->answer_by = conn->alive_ns + dom->peer_timeout_ns;
 	sl_rdma_tick_by(dom, conn->alive_ns + rdma_tick_ns(dom));
 	sl_rdma_tell_on(conn);
 	sl_rdma_tell(conn, RDMA_PING);
@@ -211,7 +206,6 @@ static int rdma_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 	conn->dom = dom;
 	conn->depth = opts->depth;
 	conn->lane = opts->lane;
-	conn->only = opts->only;
 	conn->first = opts->first ? opts->first : conn;
 	if (opts->first) {
 		conn->next_lane = opts->first->next_lane;

@@ -155,7 +155,6 @@ struct sl_conn {
 	uint32_t slot;     /* in dom->slots, from connect() on */
 	uint64_t wr_owner; /* ... as completions name it */
 	uint32_t depth;
-	bool only; /* no other transport will be tried */
 
 	/* progress */
 	bool connecting, called;

@@ -38,37 +38,11 @@ static void addresses_that_are_none_are_refused(void **state)
 	pair_end(&p);
 }
 
-/* The peer is starved for a second, which is less than its timeout. */
-static void a_peer_that_answers_late_is_waited_for_if_there_is_nothing_else(void **state)
-{
-	(void)state;
-	for (int only = 0; only < 2; only++) {
-		int64_t until = sl_clock_ns() + SL_NS_PER_S;
-		struct sl_blob a, b;
-
-		pair_begin(&p, NULL);
-		p.a.conn->only = p.b.conn->only = only;
-		a = blob_of(&p.a);
-		b = blob_of(&p.b);
-		assert_int_equal(rdma->connect(p.a.conn, &b, NULL), 0);
-		while (sl_clock_ns() < until)
-			(void)rdma->progress(p.a.dom, 64);
-		assert_int_equal(rdma->conn_ready(p.a.conn, NULL),
-		                 only ? SL_CONN_WAITING : -ECONNREFUSED);
-		if (only) {
-			assert_int_equal(rdma->connect(p.b.conn, &a, NULL), 0);
-			UNTIL(&p, rdma->conn_ready(p.a.conn, NULL) == SL_CONN_READY);
-		}
-		pair_end(&p);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_lane_says_what_it_goes_over),
 	    cmocka_unit_test(addresses_that_are_none_are_refused),
-	    cmocka_unit_test(a_peer_that_answers_late_is_waited_for_if_there_is_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
