@@ -136,10 +136,10 @@ enum rdma_stream { RDMA_IMMS, RDMA_SENDS, RDMA_RECVS, RDMA_STREAMS };
 
 /* In lane 0, for all lanes of its endpoint. */
 struct rdma_group {
-	struct sl_lock lock; /* taken with that of a lane held, never the other way round */
+	struct sl_lock lock;
 	struct sl_conn *_Atomic home[RDMA_STREAMS]; /* lock; NULL: it is moving */
 	struct sl_op_queue held[RDMA_STREAMS];      /* lock; submitted while it moves */
-	struct sl_op_queue imm_recvs;               /* lock, as all that follows */
+	struct sl_op_queue imm_recvs;               /* the lock of lane 0, as all that follows */
 	struct sl_imm_queue imms;
 	bool full; /* some lane withholds receives: too many IMMS wait */
 };
@@ -379,9 +379,20 @@ void sl_rdma_post_window_locked(struct sl_conn *conn);
 /* What came into the window. -EPROTO, -ENOMEM: end the connection. */
 int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
                                struct sl_op_queue *over);
-/* May one more be posted? Else who takes an immediate will see to it. */
-bool sl_rdma_has_room(struct sl_conn *conn);
-/* Do so few immediates wait that it may? group->lock held. */
+/* May one more be posted? Lock held. Else who takes an immediate will see to it. */
+bool sl_rdma_has_room_locked(struct sl_conn *conn);
+/* With the lock of CONN held, that of lane 0; never the other way round. */
+static inline void rdma_group_take(struct sl_conn *conn) SL_UNCHECKED
+{
+	if (conn != conn->first)
+		sl_lock_take(&conn->first->lock);
+}
+static inline void rdma_group_drop(struct sl_conn *conn) SL_UNCHECKED
+{
+	if (conn != conn->first)
+		sl_lock_drop(&conn->first->lock);
+}
+/* Do so few immediates wait that it may? Lock of lane 0 held. */
 static inline bool rdma_imms_have_room(const struct rdma_group *group)
 {
 	return group->imms.n < SL_IMM_MAX - RDMA_WINDOW;
@@ -440,8 +451,8 @@ int sl_rdma_end(struct sl_op_queue *over);
  * to LATE. */
 void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
                              struct sl_op_queue *late);
-/* ... and receives for immediates, which are lane 0's. The lock of a lane may be held. */
-void sl_rdma_take_imm_recvs(struct sl_conn *first, int status, struct sl_op_queue *over);
+/* ... and receives for immediates, which are lane 0's. */
+void sl_rdma_take_imm_recvs_locked(struct sl_conn *first, int status, struct sl_op_queue *over);
 /* Nothing waits any longer, but for immediates: what no queue pair has goes to OVER with STATUS.
  * True: the MSG one has more, which will end with STATUS when it is drained. */
 bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *over);

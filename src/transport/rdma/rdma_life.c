@@ -183,7 +183,9 @@ static void out_for_long(struct sl_conn *conn)
 	doom(conn, -EHOSTUNREACH);
 	if (sl_rdma_home_has_other(conn))
 		return;
-	sl_rdma_take_imm_recvs(conn->first, -EHOSTUNREACH, &over);
+	sl_lock_take(&conn->first->lock);
+	sl_rdma_take_imm_recvs_locked(conn->first, -EHOSTUNREACH, &over);
+	sl_lock_drop(&conn->first->lock);
 	(void)sl_rdma_end(&over);
 }
 
@@ -276,7 +278,8 @@ void sl_rdma_conn_todo(struct sl_conn *conn)
 		empty[i] =
 		    conn->chan[i].phase == RDMA_DRAIN && sl_rdma_chan_is_empty(&conn->chan[i]);
 	}
-	while (conn->withheld && conn->chan[RDMA_DATA].phase == RDMA_UP && sl_rdma_has_room(conn)) {
+	while (conn->withheld && conn->chan[RDMA_DATA].phase == RDMA_UP &&
+	       sl_rdma_has_room_locked(conn)) {
 		conn->withheld--;
 		sl_rdma_post_window_locked(conn);
 	}

@@ -22,7 +22,6 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op, struct sl_op_
 	int rc = 0;
 
 	sl_lock_take(&conn->lock);
-	sl_lock_take(&group->lock);
 	if (!conn->closed && sl_imm_pop(&group->imms, &imm)) { /* also of a peer that went */
 		op->imm = imm.value;
 		op->priv[RDMA_BYTES] = imm.bytes;
@@ -35,7 +34,6 @@ static int submit_recv_imm(struct sl_conn *conn, struct sl_op *op, struct sl_op_
 		rc = sl_rdma_usable_locked(conn);
 	if (!taken && !rc)
 		sl_op_push(&group->imm_recvs, op);
-	sl_lock_drop(&group->lock);
 	sl_lock_drop(&conn->lock);
 	for (struct sl_conn *c = conn; ease && c; c = c->next_lane)
 		sl_rdma_todo(c);
@@ -145,13 +143,13 @@ static void cancel_on(struct sl_conn *conn, struct sl_op *op)
 		sl_rdma_conn_strike(conn, kind, 0);
 }
 
-static bool cancel_recv_imm(struct rdma_group *group, struct sl_op *op)
+static bool cancel_recv_imm(struct sl_conn *first, struct sl_op *op)
 {
 	bool found;
 
-	sl_lock_take(&group->lock);
-	found = sl_op_take_stopped(&group->imm_recvs, op);
-	sl_lock_drop(&group->lock);
+	sl_lock_take(&first->lock);
+	found = sl_op_take_stopped(&first->group.imm_recvs, op);
+	sl_lock_drop(&first->lock);
 	if (found)
 		sl_op_done(op, sl_op_stop(op), 0, 0);
 	return found;
@@ -163,7 +161,7 @@ void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
 		cancel_on(conn, op);
 		return;
 	}
-	if (cancel_recv_imm(&conn->group, op))
+	if (cancel_recv_imm(conn, op))
 		return;
 	for (struct sl_conn *c = conn; c; c = c->next_lane) /* where it is at home now */
 		cancel_on(c, op);
@@ -207,11 +205,9 @@ static void take_queue(struct sl_op_queue *q, int status, struct sl_op_queue *ov
 	}
 }
 
-void sl_rdma_take_imm_recvs(struct sl_conn *first, int status, struct sl_op_queue *over)
+void sl_rdma_take_imm_recvs_locked(struct sl_conn *first, int status, struct sl_op_queue *over)
 {
-	sl_lock_take(&first->group.lock);
 	take_queue(&first->group.imm_recvs, status, over, over);
-	sl_lock_drop(&first->group.lock);
 }
 
 void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
@@ -223,7 +219,7 @@ void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queu
 	}
 	take_queue(&conn->recvs, status, over, late);
 	if (conn->first == conn)
-		sl_rdma_take_imm_recvs(conn, status, over);
+		sl_rdma_take_imm_recvs_locked(conn, status, over);
 	conn->next_recv = conn->next_credit = NULL;
 }
 
@@ -275,22 +271,12 @@ void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *ove
 	take_plain(&conn->chan[RDMA_DATA].waiting, over);
 }
 
-static bool has_imm_recvs_locked(struct sl_conn *conn)
-{
-	bool some;
-
-	sl_lock_take(&conn->group.lock); /* lane 0 watches for them */
-	some = conn->group.imm_recvs.head != NULL;
-	sl_lock_drop(&conn->group.lock);
-	return some;
-}
-
 bool sl_rdma_has_work(struct sl_conn *conn)
 {
 	bool work;
 
 	sl_lock_take(&conn->lock);
-	work = conn->recvs.head || has_imm_recvs_locked(conn);
+	work = conn->recvs.head || conn->group.imm_recvs.head; /* lane 0 watches for those */
 	for (int kind = 0; kind < RDMA_CHANS; kind++) {
 		const struct rdma_chan *c = &conn->chan[kind];
 

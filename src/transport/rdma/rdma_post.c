@@ -164,7 +164,7 @@ void sl_rdma_post_window_locked(struct sl_conn *conn)
 	sl_rdma_todo(conn);
 }
 
-static bool has_room_locked(struct rdma_group *group)
+static bool has_room(struct rdma_group *group)
 {
 	bool room = rdma_imms_have_room(group);
 
@@ -172,14 +172,13 @@ static bool has_room_locked(struct rdma_group *group)
 	return room;
 }
 
-bool sl_rdma_has_room(struct sl_conn *conn)
+bool sl_rdma_has_room_locked(struct sl_conn *conn)
 {
-	struct rdma_group *group = &conn->first->group;
 	bool room;
 
-	sl_lock_take(&group->lock);
-	room = has_room_locked(group);
-	sl_lock_drop(&group->lock);
+	rdma_group_take(conn);
+	room = has_room(&conn->first->group);
+	rdma_group_drop(conn);
 	return room;
 }
 
@@ -192,14 +191,14 @@ static int take_imm(struct sl_conn *conn, uint32_t imm, uint64_t bytes, struct s
 	int rc = 0;
 
 	conn->chan[RDMA_DATA].rx_count++;
-	sl_lock_take(&group->lock);
+	rdma_group_take(conn);
 	op = sl_op_pop(&group->imm_recvs);
 	if (!op)
 		rc = sl_imm_reserve(&group->imms);
 	if (!op && !rc)
 		sl_imm_push(&group->imms, imm, bytes);
-	*room = has_room_locked(group);
-	sl_lock_drop(&group->lock);
+	*room = has_room(group);
+	rdma_group_drop(conn);
 	if (op) {
 		op->imm = imm;
 		op->priv[RDMA_BYTES] = bytes;
@@ -225,7 +224,7 @@ int sl_rdma_take_record_locked(struct sl_conn *conn, const struct ibv_wc *wc,
 		rc = take_imm(conn, record.arg, record.len, over, &room);
 	} else {
 		rc = sl_rdma_take_credit_locked(conn, &record);
-		room = sl_rdma_has_room(conn);
+		room = sl_rdma_has_room_locked(conn);
 	}
 	if (c->phase == RDMA_DRAIN)
 		return rc;
