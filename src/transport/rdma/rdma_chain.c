@@ -24,17 +24,25 @@ struct ibv_send_wr *sl_rdma_chain_add(struct rdma_chain *ch, enum ibv_wr_opcode 
 	wr->wr_id = rdma_wr_id(conn->wr_owner, ch->kind, false, rdma_chain_end(ch));
 	wr->opcode = opcode;
 	wr->sg_list = ch->sge[ch->n];
+	ch->untouched[ch->n] = false;
 	ch->bytes[ch->n++] = 0;
 	return wr;
 }
 
-void sl_rdma_chain_data(struct rdma_chain *ch, const void *addr, uint32_t lkey, uint32_t len)
+static void add_data(struct rdma_chain *ch, const void *addr, uint32_t lkey, uint32_t len)
 {
 	struct ibv_send_wr *wr = &ch->wr[ch->n - 1];
 
 	ch->sge[ch->n - 1][wr->num_sge++] =
 	    (struct ibv_sge){.addr = (uintptr_t)addr, .length = len, .lkey = lkey};
 	ch->bytes[ch->n - 1] += len;
+}
+
+void sl_rdma_chain_data(struct rdma_chain *ch, const void *addr, const struct sl_reg *reg,
+                        uint32_t len)
+{
+	add_data(ch, addr, reg->mr->lkey, len);
+	ch->untouched[ch->n - 1] |= reg->untouched;
 }
 
 /* Its bytes stand in the place of the request until that is over, should they not go inline. */
@@ -46,7 +54,7 @@ void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *recor
 
 	sl_rdma_put_record((uint8_t *)at, record);
 	(void)sl_rdma_chain_add(ch, IBV_WR_SEND);
-	sl_rdma_chain_data(ch, at, conn->records_mr->lkey, RDMA_RECORD_LEN);
+	add_data(ch, at, conn->records_mr->lkey, RDMA_RECORD_LEN);
 }
 
 bool sl_rdma_chain_post(struct rdma_chain *ch)
@@ -62,7 +70,8 @@ bool sl_rdma_chain_post(struct rdma_chain *ch)
 		struct ibv_send_wr *wr = &ch->wr[i];
 
 		wr->next = i + 1 < ch->n ? wr + 1 : NULL;
-		if (wr->opcode != IBV_WR_RDMA_READ && ch->bytes[i] <= c->max_inline)
+		if (wr->opcode != IBV_WR_RDMA_READ && ch->bytes[i] <= c->max_inline &&
+		    !ch->untouched[i])
 			wr->send_flags |= IBV_SEND_INLINE;
 	}
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;

@@ -18,6 +18,7 @@ struct rdma_chain { /* on the stack: only what N and the requests say is initial
 	unsigned n, room;
 	struct ibv_send_wr wr[RDMA_CHAIN_MOST];
 	uint32_t bytes[RDMA_CHAIN_MOST];
+	bool untouched[RDMA_CHAIN_MOST]; /* not to go inside the request: see sl_reg */
 	struct ibv_sge sge[RDMA_CHAIN_MOST][RDMA_SGES];
 };
 
@@ -30,8 +31,9 @@ static inline bool rdma_chain_is_full(const struct rdma_chain *ch)
 
 /* A request without data at the end; it must not be full. */
 struct ibv_send_wr *sl_rdma_chain_add(struct rdma_chain *ch, enum ibv_wr_opcode opcode);
-/* LEN bytes at ADDR for the last request; it must have room for one more. */
-void sl_rdma_chain_data(struct rdma_chain *ch, const void *addr, uint32_t lkey, uint32_t len);
+/* LEN bytes at ADDR in REG for the last request; it must have room for one more. */
+void sl_rdma_chain_data(struct rdma_chain *ch, const void *addr, const struct sl_reg *reg,
+                        uint32_t len);
 /* A record as a request of its own. */
 void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *record);
 

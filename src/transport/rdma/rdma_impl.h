@@ -209,6 +209,7 @@ struct sl_reg {
 	struct sl_dom *dom;
 	struct ibv_mr *mr;
 	uint64_t addr, len;
+	bool untouched; /* by this process: checked memory, or a device's */
 };
 
 struct sl_rreg {

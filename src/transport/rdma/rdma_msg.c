@@ -282,7 +282,7 @@ static bool add_send(struct rdma_chain *ch, struct sl_op *op, const struct rdma_
 		wr->imm_data = htonl(too_long);
 		if (len)
 			sl_rdma_chain_data(ch, op->iov->addr + (cur->wrs << cr->shift),
-			                   op->iov->reg->mr->lkey, (uint32_t)len);
+			                   op->iov->reg, (uint32_t)len);
 	}
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
 	return true;

@@ -30,7 +30,7 @@ static bool merge(struct rdma_chain *ch, const struct sl_iov *v, char *addr, uin
 	}
 	if ((uint32_t)wr->num_sge == ch->conn->max_sge)
 		return false;
-	sl_rdma_chain_data(ch, addr, v->reg->mr->lkey, (uint32_t)len);
+	sl_rdma_chain_data(ch, addr, v->reg, (uint32_t)len);
 	return true;
 }
 
@@ -70,7 +70,7 @@ static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, unsigned fir
 			                                                  : IBV_WR_RDMA_WRITE);
 			wr->wr.rdma.remote_addr = raddr;
 			wr->wr.rdma.rkey = v->rreg->rkey;
-			sl_rdma_chain_data(ch, addr, v->reg->mr->lkey, (uint32_t)len);
+			sl_rdma_chain_data(ch, addr, v->reg, (uint32_t)len);
 			cur->wrs++;
 		}
 		advance(cur, v, len);

@@ -99,6 +99,7 @@ int sl_rdma_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, s
 	}
 	reg->dom = dom;
 	reg->addr = (uintptr_t)mem->addr;
+	reg->untouched = mem->checked || mem->kind > SLIME_MEM_HOST;
 	reg->len = mem->len;
 	*out = reg;
 	return 0;

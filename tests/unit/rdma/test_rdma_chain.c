@@ -14,7 +14,7 @@ static void add_write(void)
 
 	wr->wr.rdma.remote_addr = p.a.rreg->addr;
 	wr->wr.rdma.rkey = p.a.rreg->rkey;
-	sl_rdma_chain_data(&ch, p.a.mem, p.a.reg->mr->lkey, 8);
+	sl_rdma_chain_data(&ch, p.a.mem, p.a.reg, 8);
 }
 
 /* Progress until what was posted is over; no op is waiting for it. */
@@ -103,6 +103,24 @@ static void small_data_goes_inside_the_request_but_reads_never(void **state)
 	pair_end(&p);
 }
 
+static void memory_that_is_not_to_be_touched_is_left_to_the_device(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	pair_connected(&p, NULL);
+	before = fake_verbs_count(FAKE_INLINES);
+	p.a.reg->untouched = true;
+	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	add_write();
+	p.a.reg->untouched = false;
+	add_write();
+	assert_true(sl_rdma_chain_post(&ch));
+	settle();
+	assert_int_equal(fake_verbs_count(FAKE_INLINES) - before, 1);
+	pair_end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +128,7 @@ int main(void)
 	    cmocka_unit_test(a_row_is_no_longer_than_the_queue_has_room),
 	    cmocka_unit_test(what_could_not_be_posted_is_not_counted),
 	    cmocka_unit_test(small_data_goes_inside_the_request_but_reads_never),
+	    cmocka_unit_test(memory_that_is_not_to_be_touched_is_left_to_the_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
