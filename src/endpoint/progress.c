@@ -327,8 +327,12 @@ void sl_driver_wake(slime_ctx *ctx)
 		sl_kick(ctx);
 }
 
-/* Sleep with the lock held until a domain has work, a kick comes, or UNTIL_NS. */
-static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
+/*
+ * Sleep with the lock held until a domain has work, a kick comes, or UNTIL_NS. False: the lock
+ * was let go for somebody who wants it. Whoever drives next, he or another waiter, may do so
+ * for ever, so it is not waited for here.
+ */
+static bool sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
                             int64_t until_ns) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
@@ -337,7 +341,7 @@ static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
 	if (goal->nap_ns)
 		wake = min_ns(wake, sl_clock_ns() + goal->nap_ns);
 	if (arm_locked(ctx, &wake))
-		return;
+		return true;
 	goal->mark(goal->arg, true);
 	atomic_store(&e->driver_until, wake);
 	atomic_store(&e->driver_sleeps, true);
@@ -348,15 +352,12 @@ static void sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
 	atomic_store(&e->driver_sleeps, false);
 	atomic_store(&e->driver_until, 0);
 	drain_kick(e);
-	if (atomic_load(&e->wanted)) {
-		sl_lock_drop(&e->lock);
-		while (atomic_load(&e->wanted))
-			(void)sched_yield();
-		sl_lock_take(&e->lock);
-		if (e->has_thread)
-			show_doms_locked(e,
-			                 false); /* the library thread may have come in between */
-	}
+	if (!atomic_load(&e->wanted))
+		return true;
+	sl_lock_drop(&e->lock);
+	while (atomic_load(&e->wanted))
+		(void)sched_yield();
+	return false;
 }
 
 /* Sleep while another thread drives. Without a library thread, that may be left to us at any time.
@@ -403,7 +404,7 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 			if (!short_slice && is_contended(ctx, now))
 				short_slice = shorten_slice(&params);
 			if (driving)
-				sleep_as_driver(ctx, goal, until_ns);
+				driving = sleep_as_driver(ctx, goal, until_ns);
 			else
 				sleep_aside(ctx, goal, until_ns);
 		}

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/futex.h"
 #include "endpoint/internal.h"
 
 static const int64_t patience_ns = 20 * SL_NS_PER_S;
@@ -52,11 +55,103 @@ static void nobody_stands_back_where_there_is_no_library_thread(void **state)
 	slime_ctx_destroy(ctx);
 }
 
+/* A thread that waits in sl_drive() until somebody reaches its goal, as one that waits for an op.
+ */
+struct waiter {
+	slime_ctx *ctx;
+	pthread_t thread;
+	int64_t until;
+	_Atomic uint32_t reached;
+	_Atomic bool returned;
+};
+
+static bool is_reached(void *arg)
+{
+	return atomic_load(&((struct waiter *)arg)->reached);
+}
+
+static void mark(void *arg, bool as_driver)
+{
+	(void)arg;
+	(void)as_driver;
+}
+
+static void sleep_on(void *arg, int64_t until_ns)
+{
+	sl_futex_wait(&((struct waiter *)arg)->reached, 0, until_ns);
+}
+
+static void *wait_main(void *arg)
+{
+	struct waiter *w = arg;
+	struct sl_goal goal = {.reached = is_reached, .mark = mark, .sleep = sleep_on, .arg = w};
+
+	(void)sl_drive(w->ctx, &goal, w->until);
+	atomic_store(&w->returned, true);
+	return NULL;
+}
+
+static void start(struct waiter *w, slime_ctx *ctx, int64_t until)
+{
+	w->ctx = ctx;
+	w->until = until;
+	atomic_store(&w->reached, 0);
+	atomic_store(&w->returned, false);
+	assert_int_equal(pthread_create(&w->thread, NULL, wait_main, w), 0);
+}
+
+static void reach(struct waiter *w)
+{
+	atomic_store(&w->reached, 1);
+	sl_futex_wake(&w->reached, INT_MAX);
+	sl_driver_wake(w->ctx);
+}
+
+/* Until one of them sleeps as driver; the library thread may be it as well, now and then. */
+static void let_one_drive(slime_ctx *ctx)
+{
+	int64_t until = sl_clock_after(20 * SL_NS_PER_MS);
+
+	while (!atomic_load(&ctx->engine.driver_sleeps) && sl_clock_ns() < until)
+		(void)sched_yield();
+}
+
+/* Who let go for somebody was blocked until the waiter that had come in between was content. */
+static void who_lets_go_does_not_wait_for_who_drives_next(void **state)
+{
+	int64_t until = sl_clock_after(patience_ns);
+	struct waiter first, next;
+	struct slime_error err;
+	slime_ctx *ctx;
+
+	(void)state;
+	assert_int_equal(slime_ctx_create(NULL, &ctx, &err), 0);
+	for (int i = 0; i < 50; i++) {
+		start(&first, ctx, until);
+		let_one_drive(ctx);
+		sl_progress_enter(ctx);
+		start(&next, ctx, until);
+		while (atomic_load(&ctx->engine.drivers) < 2 && sl_clock_ns() < until)
+			;
+		sl_progress_exit(ctx); /* for the one that polls, most likely */
+		let_one_drive(ctx);
+		reach(&first);
+		while (!atomic_load(&first.returned) && sl_clock_ns() < until)
+			(void)sched_yield();
+		assert_true(sl_clock_ns() < until);
+		reach(&next);
+		(void)pthread_join(first.thread, NULL);
+		(void)pthread_join(next.thread, NULL);
+	}
+	slime_ctx_destroy(ctx);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(who_polls_for_what_is_there_already_drives),
 	    cmocka_unit_test(nobody_stands_back_where_there_is_no_library_thread),
+	    cmocka_unit_test(who_lets_go_does_not_wait_for_who_drives_next),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
