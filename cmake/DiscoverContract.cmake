@@ -28,7 +28,7 @@ function(add_case name)
 	string(APPEND script "add_test([==[${name}]==]${command})\n"
 		"set_tests_properties([==[${name}]==] PROPERTIES LABELS contract TIMEOUT 60"
 		" SKIP_RETURN_CODE 77 ENVIRONMENT [==[${ENVIRONMENT}]==])\n")
-	if(name MATCHES "serial|deadline|killed|frozen|too_late") # they measure time
+	if(name MATCHES "serial|deadline|killed|frozen|too_late|a_broken_off_write_ends") # they measure time
 		string(APPEND script "set_tests_properties([==[${name}]==] PROPERTIES RUN_SERIAL ON)\n")
 	endif()
 	set(script "${script}" PARENT_SCOPE)
