@@ -57,6 +57,7 @@ if not _core.has_agent():
 sys.path.append(str(Path(__file__).resolve().parent.parent / "integration"))
 
 from agents import Daemon, Process  # noqa: E402, F401
+from nanoctrl_daemon import make_certificates  # noqa: E402, F401
 
 
 class Failed(Exception):

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from peers import PATIENCE, ctrl, until  # noqa: F401
+from peers import PATIENCE, Daemon, ctrl, make_certificates, until  # noqa: F401
 from conftest import run_python
 
 import dlslime
@@ -61,6 +61,26 @@ def test_the_url_is_taken_under_both_names_and_without_a_scheme(ctrl):
             assert agent.alias == agent.list_agents()[0]
     with pytest.raises(TypeError, match="give one"):
         PeerAgent(ctrl.url, nanoctrl_url=ctrl.url)
+
+
+def test_over_tls_the_daemon_is_trusted_and_a_certificate_shown(tmp_path):
+    files = make_certificates(tmp_path)
+    ca, cert, key = (str(files / name) for name in ("ca.pem", "client.pem", "client.key"))
+    both = files / "both.pem"
+    both.write_bytes((files / "client.pem").read_bytes() + (files / "client.key").read_bytes())
+    server = ["--tls-cert", files / "server.pem", "--tls-key", files / "server.key", "--tls-client-ca", ca]
+    with Daemon(args=server) as daemon:
+        for shown in ((cert, key), str(both)):
+            with PeerAgent(daemon.url, "a", ca=ca, cert=shown) as agent:
+                assert agent.list_agents() == ["a"]
+        with pytest.raises(dlslime.Error, match="wants a client certificate"):
+            PeerAgent(daemon.url, ca=ca)
+        with pytest.raises(dlslime.Error, match="not trusted here"):
+            PeerAgent(daemon.url, cert=(cert, key))
+        with pytest.raises(ValueError, match="nothing.pem"):
+            PeerAgent(daemon.url, ca=ca, cert=str(tmp_path / "nothing.pem"))
+        with pytest.raises(TypeError, match="cert is bytes"):
+            PeerAgent(daemon.url, ca=ca, cert=b"x")
 
 
 def test_a_default_url_is_the_environments_or_where_a_daemon_answers(ctrl, monkeypatch):

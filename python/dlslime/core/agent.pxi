@@ -52,6 +52,8 @@ cdef extern from "slime/agent.h" nogil:
         const char *token
         const char *ca_file
         const char *resource
+        const char *cert_file
+        const char *key_file
     struct slime_names:
         size_t n
         char **name
@@ -157,8 +159,8 @@ cdef class Agent:
     cdef readonly str alias
     cdef object __weakref__
 
-    def __init__(self, url, *, alias=None, scope=None, token=None, ca=None, resource=None, ttl_ms=0,
-                 timeout_ms=0, context=None):
+    def __init__(self, url, *, alias=None, scope=None, token=None, ca=None, cert=None,
+                 key=None, resource=None, ttl_ms=0, timeout_ms=0, context=None):
         cdef slime_agent_opts opts
         cdef slime_error err
         cdef slime_ctx *c
@@ -166,6 +168,7 @@ cdef class Agent:
         cdef bytes u = utf8(url, "the control plane's URL"), a = utf8(alias, "alias", True)
         cdef bytes s = utf8(scope, "scope", True), t = utf8(token, "token", True)
         cdef bytes f = utf8(ca, "ca", True), r = utf8(resource, "resource", True)
+        cdef bytes shown = utf8(cert, "cert", True), k = utf8(key, "key", True)
         if self.p:
             raise ValueError("this agent is in use")
         if not sl_has_agent():
@@ -177,6 +180,7 @@ cdef class Agent:
         opts.size = sizeof(opts)
         opts.ctrl_url, opts.alias, opts.scope = chars(u), chars(a), chars(s)
         opts.token, opts.ca_file, opts.resource = chars(t), chars(f), chars(r)
+        opts.cert_file, opts.key_file = chars(shown), chars(k)
         opts.ttl_ms = u32(ttl_ms, "ttl_ms", 0xFFFFFFFF)
         opts.timeout_ms = u32(timeout_ms, "timeout_ms", 0xFFFFFFFF)
         with nogil:

@@ -71,7 +71,9 @@ def _text_or_none(value, what):
 
 class PeerAgent(AsyncTwins):
     """An agent at the control plane of `ctrl_url` (also `nanoctrl_url`), under `alias` or a name
-    that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer.
+    that it is given. It sees the agents of its `scope`. `device` is the NIC to prefer. For an https
+    URL, files in PEM: `ca`, whom to trust (else what the system does), and `cert`, what to show, with
+    its key in it or as (certificate, key).
 
     What waits for the control plane or a peer has a twin for asyncio: list_agents_async(),
     get_resource_async(), list_mem_keys_async(), register_memory_region_async(),
@@ -82,12 +84,14 @@ class PeerAgent(AsyncTwins):
     _redis_client = None
 
     def __init__(self, ctrl_url=None, alias=None, device=None, scope=None, *, nanoctrl_url=None,
-                 token=None, ca=None):
+                 token=None, ca=None, cert=None):
         self._core = None
         self.ctrl_url = self.nanoctrl_url = _url(ctrl_url, nanoctrl_url)
         alias, scope = _text_or_none(alias, "alias"), _text_or_none(scope, "scope")
         device = _text_or_none(device, "device")
         token, ca = _text_or_none(token, "token"), _text_or_none(ca, "ca")
+        cert, key = cert if isinstance(cert, tuple) and len(cert) == 2 else (cert, cert)
+        cert, key = _text_or_none(cert, "cert"), _text_or_none(key, "the key of cert")
         self._scope, self._redis_key_prefix = scope, scope or ""
         self._device = device
         self._connections = {}            # peer -> conn_id -> PeerConnection
@@ -95,7 +99,7 @@ class PeerAgent(AsyncTwins):
         self._local_resource = self._make_resource(device)
         self._session_started_at = int(time.time() * 1000)
         self._core = self._register(alias, dict(url=self.ctrl_url, alias=alias, scope=scope,
-                                                token=token, ca=ca,
+                                                token=token, ca=ca, cert=cert, key=key,
                                                 resource=json.dumps(self._local_resource)))
         self.alias = self._core.alias
         logger.info("registered with name %s at %s", self.alias, self.ctrl_url)
