@@ -379,12 +379,13 @@ int sl_tcp_progress(struct sl_dom *dom, unsigned budget)
 	if (atomic_load_explicit(&dom->work, memory_order_relaxed))
 		done += do_todo(dom);
 	next = dom->next_call < dom->next_tick ? dom->next_call : dom->next_tick;
-	if (next != SL_NEVER && (!hot || dom->calls % CLOCK_EVERY == 0)) {
+	if (next != SL_NEVER && (!hot || dom->slept || dom->calls % CLOCK_EVERY == 0)) {
 		int64_t now = sl_clock_ns();
 
 		if (now >= next)
 			tick(dom, now);
 	}
+	dom->slept = false;
 	return done;
 }
 
@@ -399,6 +400,7 @@ int sl_tcp_arm(struct sl_dom *dom, int64_t *wake_ns)
 		*wake_ns = dom->next_tick;
 	if (dom->next_call < *wake_ns)
 		*wake_ns = dom->next_call;
+	dom->slept = true;
 	return atomic_load(&dom->work);
 }
 

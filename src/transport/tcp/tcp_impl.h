@@ -273,6 +273,7 @@ struct sl_dom {
 	int64_t late_ns;              /* how much too late this look is, if by more than a tick */
 	int64_t deaf_until;           /* out of descriptors: do not accept */
 	unsigned calls;
+	bool slept; /* or was about to, since the last look: it may be later than one thinks */
 	struct tcp_fd *hot[TCP_HOT];
 	unsigned idle[TCP_HOT];
 	char *scratch;
