@@ -23,7 +23,7 @@ link_agent(dlslime-python-dlslime)
 
 if(TARGET nanoctrl-parts)
 	python_program(nanoctrl cmd/nanoctrl/main.c)
-	target_include_directories(dlslime-python-nanoctrl PRIVATE include cmd/nanoctrl)
+	target_include_directories(dlslime-python-nanoctrl PRIVATE include src cmd/nanoctrl)
 	# Its own libraries come behind the archives, and --as-needed leaves them out.
 	target_link_libraries(dlslime-python-nanoctrl PRIVATE nanoctrl-parts)
 	link_whole(dlslime-python-nanoctrl event_core CTRL_libevent_core)
