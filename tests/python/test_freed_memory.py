@@ -112,8 +112,10 @@ def test_memory_that_is_gone_is_an_error(side, transport):
 ONE_PROCESS = COMMON + """
     import errno
     other = dlslime.Endpoint(sys.argv[1])
-    endpoint.connect(other.export(), timeout=0)
+    described = other.export()
+    endpoint.connect(described, timeout=0)
     other.connect(endpoint.export(), timeout=20)
+    endpoint.connect(described, timeout=20)   # it may not have heard yet
     there = [endpoint.import_region(r.export()) for r in regions]
     assert endpoint.read(regions[0], there[1]).wait(20) == N
     libc.munmap(goes, N)
