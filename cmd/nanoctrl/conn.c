@@ -23,31 +23,6 @@ void conn_enter(struct conn *conn, enum conn_phase phase)
 	conn->since_ns = now_ns();
 }
 
-static ssize_t read_some(struct conn *conn, char *buf, size_t len)
-{
-	ssize_t n;
-
-	if (conn->tls)
-		return sl_tls_read(conn->tls, buf, len);
-	n = recv(conn->fd, buf, len, 0);
-	return n < 0 ? -errno : n;
-}
-
-static ssize_t write_some(struct conn *conn, const char *bytes, size_t len)
-{
-	ssize_t n;
-
-	if (conn->tls)
-		return sl_tls_write(conn->tls, bytes, len);
-	n = send(conn->fd, bytes, len, MSG_NOSIGNAL);
-	return n < 0 ? -errno : n;
-}
-
-static bool later(ssize_t n)
-{
-	return n == -EAGAIN || n == -EINPROGRESS || n == -EINTR;
-}
-
 void conn_kill(struct conn *conn)
 {
 	struct call *call = conn->call;
@@ -176,7 +151,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	do {
-		n = read_some(conn, server->scratch, sizeof(server->scratch));
+		n = sl_tls_recv(conn->tls, conn->fd, server->scratch, sizeof(server->scratch));
 		if (n > 0)
 			take(conn, server->scratch, (size_t)n);
 	} while (n > 0 && conn->tls && event_pending(&conn->readable, EV_READ, NULL));
@@ -184,7 +159,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		(void)event_add(&conn->writable, NULL);
 	else if (n == 0)
 		end_of_input(conn);
-	else if (n < 0 && !later(n))
+	else if (n < 0 && !sl_tls_is_later(n))
 		conn_kill(conn);
 }
 
@@ -196,9 +171,9 @@ static bool flush_out(struct conn *conn)
 		ssize_t n;
 
 		(void)evbuffer_peek(conn->out, -1, NULL, &piece, 1);
-		n = write_some(conn, piece.iov_base, piece.iov_len);
+		n = sl_tls_send(conn->tls, conn->fd, piece.iov_base, piece.iov_len);
 		if (n < 0)
-			return later(n);
+			return sl_tls_is_later(n);
 		(void)evbuffer_drain(conn->out, (size_t)n);
 		if (conn->phase == CONN_WRITING)
 			conn_enter(conn, CONN_WRITING);
@@ -278,9 +253,9 @@ static size_t write_now(struct conn *conn, const char *bytes, size_t len)
 	if (conn->phase == CONN_DEAD || conn->phase == CONN_LINGERING || conn->broken)
 		return SIZE_MAX;
 	while (at < len && !conn_backlog(conn)) {
-		ssize_t n = write_some(conn, bytes + at, len - at);
+		ssize_t n = sl_tls_send(conn->tls, conn->fd, bytes + at, len - at);
 
-		if (n < 0 && !later(n)) {
+		if (n < 0 && !sl_tls_is_later(n)) {
 			give_up(conn);
 			return SIZE_MAX;
 		}

@@ -235,7 +235,7 @@ static ssize_t write_some(struct redis_conn *c, int fd)
 	for (size_t i = 0; i < msg.msg_iovlen; i++)
 		iov[i] = (struct iovec){piece[i].iov_base, piece[i].iov_len};
 	if (c->tls)
-		sent = sl_tls_write(c->tls, iov[0].iov_base, iov[0].iov_len);
+		sent = sl_tls_send(c->tls, fd, iov[0].iov_base, iov[0].iov_len);
 	else if ((sent = sendmsg(fd, &msg, MSG_NOSIGNAL)) < 0)
 		sent = -errno;
 	if (sent > 0)
@@ -317,15 +317,12 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct redis_conn *c = arg;
 	char bytes[READ_AT_ONCE]; /* more than a record of TLS, so nothing stays behind in there */
-	ssize_t n = c->tls ? sl_tls_read(c->tls, bytes, sizeof(bytes))
-	                   : read((int)fd, bytes, sizeof(bytes));
+	ssize_t n = sl_tls_recv(c->tls, (int)fd, bytes, sizeof(bytes));
 
 	(void)what;
-	if (n < 0 && !c->tls)
-		n = -errno;
 	if (c->tls && evbuffer_get_length(c->out))
 		(void)event_add(c->writable, NULL);
-	if (n == -EAGAIN || n == -EINTR || n == -EINPROGRESS)
+	if (sl_tls_is_later(n))
 		return;
 	if (n < 0) {
 		lose_for(c, n);

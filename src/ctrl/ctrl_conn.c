@@ -87,31 +87,6 @@ static void finish(struct sl_conn *c, int status, const char *why)
 
 /* --- bytes */
 
-static ssize_t read_some(struct sl_conn *c, char *bytes, size_t len)
-{
-	ssize_t n;
-
-	if (c->tls)
-		return sl_tls_read(c->tls, bytes, len);
-	n = recv(c->fd, bytes, len, 0);
-	return n < 0 ? -errno : n;
-}
-
-static ssize_t write_some(struct sl_conn *c, const char *bytes, size_t len)
-{
-	ssize_t n;
-
-	if (c->tls)
-		return sl_tls_write(c->tls, bytes, len);
-	n = send(c->fd, bytes, len, MSG_NOSIGNAL);
-	return n < 0 ? -errno : n;
-}
-
-static bool is_later(ssize_t n)
-{
-	return n == -EAGAIN || n == -EINPROGRESS || n == -EINTR;
-}
-
 /* N is what TLS, or the socket, says in place of bytes. */
 static void broke(struct sl_conn *c, ssize_t n)
 {
@@ -152,10 +127,10 @@ static bool flush_out(struct sl_conn *c)
 		ssize_t n;
 
 		(void)evbuffer_peek(c->out, -1, NULL, &piece, 1);
-		n = write_some(c, piece.iov_base, piece.iov_len);
+		n = sl_tls_send(c->tls, c->fd, piece.iov_base, piece.iov_len);
 		if (n > 0) {
 			(void)evbuffer_drain(c->out, (size_t)n);
-		} else if (is_later(n)) {
+		} else if (sl_tls_is_later(n)) {
 			return n == -EINPROGRESS || !c->tls;
 		} else if (n == -EPROTO) {
 			broke(c, n);
@@ -172,11 +147,11 @@ static bool drain_in(struct sl_conn *c)
 {
 	while (c->phase == ASKING) {
 		char bytes[PIECE];
-		ssize_t n = read_some(c, bytes, sizeof(bytes));
+		ssize_t n = sl_tls_recv(c->tls, c->fd, bytes, sizeof(bytes));
 
 		if (n > 0)
 			take(c, bytes, (size_t)n);
-		else if (is_later(n))
+		else if (sl_tls_is_later(n))
 			return n == -EINPROGRESS;
 		else if (n == 0 && sl_answer_end(&c->answer))
 			finish(c, 0, NULL);
@@ -191,7 +166,7 @@ static void look_at_kept(struct sl_conn *c)
 {
 	char bytes[64];
 
-	if (!is_later(read_some(c, bytes, sizeof(bytes))))
+	if (!sl_tls_is_later(sl_tls_recv(c->tls, c->fd, bytes, sizeof(bytes))))
 		hang_up(c);
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "ctrl/openssl_table.h"
@@ -294,20 +295,37 @@ static ssize_t result_of(struct sl_tls_conn *conn, int n)
 	}
 }
 
-ssize_t sl_tls_read(struct sl_tls_conn *conn, void *buf, size_t len)
+ssize_t sl_tls_recv(struct sl_tls_conn *conn, int fd, void *buf, size_t len)
 {
+	ssize_t n;
+
+	if (!conn) {
+		n = recv(fd, buf, len, 0);
+		return n < 0 ? -errno : n;
+	}
 	errno = 0;
 	sl_openssl.ERR_clear_error();
 	return result_of(conn,
 	                 sl_openssl.SSL_read(conn->ssl, buf, len > INT_MAX ? INT_MAX : (int)len));
 }
 
-ssize_t sl_tls_write(struct sl_tls_conn *conn, const void *buf, size_t len)
+ssize_t sl_tls_send(struct sl_tls_conn *conn, int fd, const void *buf, size_t len)
 {
+	ssize_t n;
+
+	if (!conn) {
+		n = send(fd, buf, len, MSG_NOSIGNAL);
+		return n < 0 ? -errno : n;
+	}
 	errno = 0;
 	sl_openssl.ERR_clear_error();
 	return result_of(conn,
 	                 sl_openssl.SSL_write(conn->ssl, buf, len > INT_MAX ? INT_MAX : (int)len));
+}
+
+bool sl_tls_is_later(ssize_t n)
+{
+	return n == -EAGAIN || n == -EINPROGRESS || n == -EINTR;
 }
 
 /* Of a certificate that we do not trust. */

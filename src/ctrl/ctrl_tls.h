@@ -3,6 +3,7 @@
 #ifndef SL_CTRL_TLS_H
 #define SL_CTRL_TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -36,11 +37,14 @@ void sl_tls_close(struct sl_tls_conn *conn);
 /* Says nothing, so that no thread is told by SIGPIPE that nobody listens. NULL is fine. */
 void sl_tls_drop(struct sl_tls_conn *conn);
 /*
- * As recv() and send(): 0 is the peer's end, -EAGAIN: when FD is readable, -EINPROGRESS: when it
- * is writable. -EPROTO: this is no TLS, or not somebody whom we trust.
+ * As recv() and send(), by TLS, or for CONN NULL by FD itself; errors are negative errnos. 0 is the
+ * peer's end, -EAGAIN: when FD is readable, -EINPROGRESS: when it is writable. -EPROTO: this is no
+ * TLS, or not somebody whom we trust.
  */
-ssize_t sl_tls_read(struct sl_tls_conn *conn, void *buf, size_t len);
-ssize_t sl_tls_write(struct sl_tls_conn *conn, const void *buf, size_t len);
+ssize_t sl_tls_recv(struct sl_tls_conn *conn, int fd, void *buf, size_t len);
+ssize_t sl_tls_send(struct sl_tls_conn *conn, int fd, const void *buf, size_t len);
+/* Of what these return: it is to be tried again. */
+bool sl_tls_is_later(ssize_t n);
 /*
  * After -EPROTO, on the same thread: why there is nothing to be said to the server, as what is said
  * of it: "has a certificate that has expired". -EACCES if it is for want of trust, else -EPROTO.
