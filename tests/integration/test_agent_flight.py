@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 
@@ -57,21 +58,36 @@ def test_doctor_says_so_when_nobody_answers(two):
         a.signal(signal.SIGCONT)
 
 
+def door_of(pid):
+    line = next(x for x in open("/proc/net/unix") if f"@dlslime-agent/{pid}/" in x)
+    return "\0" + line.split("@", 1)[1].strip()
+
+
 def test_many_who_ask_and_do_not_read_are_no_burden(two):
     a, _ = two
-    line = next(x for x in open("/proc/net/unix") if f"@dlslime-agent/{a.pid}/" in x)
-    import socket
-
     crowd = []
     for _ in range(50):
         s = socket.socket(socket.AF_UNIX)
         s.setblocking(False)
-        s.connect_ex("\0" + line.split("@", 1)[1].strip())
+        s.connect_ex(door_of(a.pid))
         crowd.append(s)
     a.expect(0, "b", "kv", seed=2)
     for s in crowd:
         s.close()
     assert doctor(a.pid).returncode == 0
+
+
+def test_who_asks_at_once_with_others_is_answered(two):
+    a, _ = two
+    a.signal(signal.SIGSTOP)
+    crowd = [socket.socket(socket.AF_UNIX) for _ in range(5)]  # as many as wait at the door
+    for s in crowd:
+        s.settimeout(DEADLINE_S)
+        s.connect(door_of(a.pid))
+    a.signal(signal.SIGCONT)
+    for s in crowd:
+        with s, s.makefile("rb") as text:
+            assert b"agent 'a'" in text.read()
 
 
 def test_a_program_tells_on_sigusr2(ctrl):
