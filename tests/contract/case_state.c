@@ -268,10 +268,10 @@ static void memory_is_zeroed_and_page_aligned(void)
 
 static void a_silent_but_living_peer_is_not_gone(void)
 {
-	struct pair *p = pair_create(&(struct pair_opts){.peer_timeout_ms = 100});
+	struct pair *p = pair_create(&(struct pair_opts){.peer_timeout_ms = 300});
 	slime_op *recv = start_recv(&p->a, 0, 64), *imm = start_recv_imm(&p->b);
 
-	pair_linger(p, 450 * NS_PER_MS);
+	pair_linger(p, 1000 * NS_PER_MS);
 	CHECK_RC(slime_op_wait(recv, 0, NULL), -ETIMEDOUT);
 	CHECK_RC(slime_op_wait(imm, 0, NULL), -ETIMEDOUT);
 	CHECK_ENDS(p, start_send(&p->b, 0, 64), 0);

@@ -100,7 +100,7 @@ static bool same_name(const struct tcp_name *a, const struct tcp_name *b)
 
 static void serving_up(struct sl_conn *c, int fd)
 {
-	sl_tcp_quick(fd);
+	sl_tcp_tune(fd);
 	say(fd, 0, &c->serve);
 	c->serve.fd.fd = fd;
 	c->serve.fd.events = UINT32_MAX;

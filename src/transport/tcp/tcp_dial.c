@@ -12,7 +12,6 @@
  * one: first the address that won, the next only when that has failed.
  */
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -28,13 +27,6 @@ static const int64_t silence_ns = 250 * SL_NS_PER_MS;
 static const int64_t greeted_silence_ns = SL_NS_PER_S;
 
 _Static_assert(TCP_ADDRS *TCP_ANSWER_LEN <= TCP_RX_LEN, "each try has a part of rx.buf");
-
-void sl_tcp_quick(int fd)
-{
-	int one = 1;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
 
 static void end_tries(struct sl_conn *c)
 {
@@ -115,7 +107,6 @@ static int open_try(struct sl_conn *c, struct tcp_try *t)
 	sl_tcp_addr_text(a, c->name, sizeof(c->name));
 	if (fd < 0)
 		return -errno;
-	sl_tcp_quick(fd);
 	if (connect(fd, (const struct sockaddr *)&a->sa, a->len) && errno != EINPROGRESS) {
 		rc = -errno;
 		(void)close(fd);
@@ -199,6 +190,7 @@ static void greet(struct sl_conn *c, struct tcp_try *t)
 	uint8_t hello[TCP_HELLO_LEN];
 	ssize_t n;
 
+	sl_tcp_tune(t->fd.fd);
 	sl_tcp_put_hello(hello,
 	                 &(struct tcp_hello){.to = c->peer, .from = c->me, .resume = c->resuming});
 	n = send(t->fd.fd, hello, sizeof(hello), MSG_DONTWAIT | MSG_NOSIGNAL);

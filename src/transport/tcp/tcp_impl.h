@@ -297,6 +297,8 @@ int sl_tcp_listen(struct sl_dom *dom, const char *device, struct slime_error *er
 uint64_t sl_tcp_host_tag(void);
 bool sl_tcp_is_loopback(const struct tcp_addr *a);
 void sl_tcp_addr_text(const struct tcp_addr *a, char *out, size_t cap);
+/* Options of the socket FD, which is connected. */
+void sl_tcp_tune(int fd);
 int sl_tcp_pack_addrs(const struct sl_dom *dom, const struct sl_conn *conn, struct sl_blob *out);
 int sl_tcp_unpack_addrs(struct sl_conn *conn, const struct sl_blob *blob, struct slime_error *err);
 
@@ -353,7 +355,6 @@ static inline const struct sl_conn *tcp_peer_addrs(const struct sl_conn *conn)
 {
 	return conn->naddrs ? conn : conn->first;
 }
-void sl_tcp_quick(int fd);
 /* Dial the peer, at one address after the other, until one of them answers well. */
 void sl_tcp_dial(struct sl_conn *conn);
 void sl_tcp_dial_event(struct tcp_fd *fd, uint32_t events);
