@@ -50,8 +50,9 @@ struct sl_engine {
 	int kick_fd;  /* eventfd: whoever sleeps on doms_epfd, wake up */
 	int lib_fd;   /* eventfd: library thread, wake up */
 	bool armed;   /* under LOCK: the library thread sees events of doms_epfd */
-	_Atomic bool kicked;
-	_Atomic bool stop;   /* library thread: end */
+	_Atomic bool kicked;   /* kick_fd is rung, or is about to be */
+	_Atomic bool lib_rung; /* lib_fd likewise */
+	_Atomic bool stop;     /* library thread: end */
 	_Atomic bool orphan; /* ... and free the context, whose last reference it dropped itself */
 	_Atomic bool watching; /* somebody polls: the library thread looks every millisecond if he
 	                          still does */

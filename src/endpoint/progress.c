@@ -54,18 +54,33 @@ static void ring(int fd)
 	(void)n; /* can only fail when it is readable already */
 }
 
-static void drain(int fd)
+/*
+ * Ring FD unless it has been rung, and take that back. Who rings does so after he stored his
+ * wish; who drains looks at the wishes afterwards. One that is about to ring has set RUNG and
+ * has not written yet: then it stays, and the next sleep on FD is a short one.
+ */
+static void ring_once(int fd, _Atomic bool *rung)
+{
+	if (!atomic_exchange(rung, true))
+		ring(fd);
+}
+
+static void drain(int fd, _Atomic bool *rung)
 {
 	uint64_t seen;
-	ssize_t n = read(fd, &seen, sizeof(seen));
 
-	(void)n; /* -EAGAIN: it was not readable */
+	if (atomic_load(rung) && read(fd, &seen, sizeof(seen)) == (ssize_t)sizeof(seen))
+		atomic_store(rung, false);
 }
 
 void sl_kick(slime_ctx *ctx)
 {
-	if (!atomic_exchange(&ctx->engine.kicked, true))
-		ring(ctx->engine.kick_fd);
+	ring_once(ctx->engine.kick_fd, &ctx->engine.kicked);
+}
+
+static void ring_lib(struct sl_engine *e)
+{
+	ring_once(e->lib_fd, &e->lib_rung);
 }
 
 void sl_kick_before(slime_ctx *ctx, int64_t when_ns)
@@ -75,11 +90,9 @@ void sl_kick_before(slime_ctx *ctx, int64_t when_ns)
 		sl_kick(ctx);
 }
 
-/* Order matters: who kicked before the store has his wish seen by the progress() that follows. */
 static void drain_kick(struct sl_engine *e)
 {
-	drain(e->kick_fd);
-	atomic_store(&e->kicked, false);
+	drain(e->kick_fd, &e->kicked);
 }
 
 static int64_t min_ns(int64_t a, int64_t b)
@@ -214,7 +227,7 @@ int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
 	if (e->has_thread) { /* after the lock: who finds it taken counts on us to wake him */
 		atomic_fetch_add(&e->polls, 1);
 		if (!atomic_exchange(&e->watching, true))
-			ring(e->lib_fd);
+			ring_lib(e);
 	}
 	return n;
 }
@@ -247,23 +260,34 @@ struct sched_params { /* struct sched_attr of linux/sched/types.h, which glibc 2
  * Ask for a short slice (Linux 6.12 and later; others say no, and that is fine):
  * we run for microseconds, and whoever computes on our core when an answer comes
  * should let us in at once instead of at the end of its own slice, 4 ms later.
- * Returns false if nothing was changed; else *OLD is how it was.
+ * A thread's share of the processor is the same. Both calls cost more than a small
+ * transfer should, so a thread keeps its short slice from one wait to the next, until
+ * one of them finds the core calm.
  */
-static bool shorten_slice(struct sched_params *old)
+static bool set_slice(uint64_t ns)
 {
-	struct sched_params now;
+	struct sched_params p;
 
-	if (syscall(SYS_sched_getattr, 0, old, sizeof(*old), 0) || old->policy != SCHED_OTHER)
+	if (syscall(SYS_sched_getattr, 0, &p, sizeof(p), 0) || p.policy != SCHED_OTHER)
 		return false;
-	now = *old;
-	now.runtime = 100 * SL_NS_PER_US;
-	return syscall(SYS_sched_setattr, 0, &now, 0) == 0;
+	p.runtime = ns;
+	return syscall(SYS_sched_setattr, 0, &p, 0) == 0;
 }
 
-static void restore_slice(struct sched_params *old)
+static _Thread_local bool slice_is_short;
+
+static void shorten_slice(void)
 {
-	old->runtime = 0; /* the default: what was read back is its value */
-	(void)syscall(SYS_sched_setattr, 0, old, 0);
+	if (!slice_is_short)
+		slice_is_short = set_slice(100 * SL_NS_PER_US);
+}
+
+/* The default again, by 0. */
+static void restore_slice(void)
+{
+	if (slice_is_short)
+		(void)set_slice(0);
+	slice_is_short = false;
 }
 
 static bool is_contended(slime_ctx *ctx, int64_t now)
@@ -384,8 +408,6 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 {
 	struct sl_engine *e = &ctx->engine;
 	int64_t now = sl_clock_ns();
-	struct sched_params params;
-	bool short_slice = false;
 	bool driving = false;
 	bool reached;
 	struct spin spin;
@@ -401,8 +423,8 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 			continue;
 		}
 		if (!spin_more(ctx, &spin, now)) {
-			if (!short_slice && is_contended(ctx, now))
-				short_slice = shorten_slice(&params);
+			if (is_contended(ctx, now))
+				shorten_slice();
 			if (driving)
 				driving = sleep_as_driver(ctx, goal, until_ns);
 			else
@@ -413,8 +435,8 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 	atomic_fetch_sub_explicit(&e->drivers, 1, memory_order_relaxed);
 	if (driving)
 		leave(ctx);
-	if (short_slice)
-		restore_slice(&params);
+	if (!is_contended(ctx, now))
+		restore_slice();
 	return reached;
 }
 
@@ -456,7 +478,7 @@ static void lib_sleep(slime_ctx *ctx, int64_t until_ns, bool aside)
 	    (aside || (!atomic_load(&e->work) && atomic_load(&e->next_scan) >= until_ns)))
 		nap(e->lib_epfd, until_ns);
 	atomic_store(&e->lib_until, 0);
-	drain(e->lib_fd);
+	drain(e->lib_fd, &e->lib_rung);
 }
 
 enum lib_turn { LIB_AGAIN, LIB_SLEEP, LIB_ASIDE };
@@ -507,13 +529,12 @@ static void *lib_run(void *arg)
 {
 	slime_ctx *ctx = arg;
 	struct sl_engine *e = &ctx->engine;
-	struct sched_params params;
 	struct spin spin = {0};
 	uint32_t seen = 0, kept = 0;
 	bool woken = false;
 	int64_t wake;
 
-	(void)shorten_slice(&params);
+	shorten_slice();
 	while (!atomic_load(&e->stop)) {
 		enum lib_turn next = LIB_ASIDE;
 
@@ -548,7 +569,7 @@ int sl_engine_add(slime_ctx *ctx, int fd, struct slime_error *err)
 void sl_engine_added(slime_ctx *ctx)
 {
 	if (ctx->engine.has_thread)
-		ring(ctx->engine.lib_fd);
+		ring_lib(&ctx->engine);
 }
 
 static int add(int epfd, int fd)
@@ -609,7 +630,7 @@ bool sl_engine_stop(slime_ctx *ctx)
 		return true;
 	}
 	atomic_store(&e->stop, true);
-	ring(e->lib_fd);
+	ring_lib(e);
 	(void)pthread_join(e->thread, NULL);
 	return false;
 }

@@ -321,7 +321,41 @@ static void a_queue_may_go_before_its_transfers(void)
 	pair_destroy(p);
 }
 
+/*
+ * Of answers that came together, all are told of, not only those up to the one that was waited
+ * for: nobody drives after that but the library's thread. What comes by itself in between, at
+ * intervals that follow the peer's timeout, is out of the way.
+ */
+static void who_has_what_he_waited_for_holds_nothing_back(void)
+{
+	enum { MOST = 80 };
+	struct pair *p = pair_create(&(struct pair_opts){.peer_timeout_ms = 400000});
+	slime_cq *cq = queue_create(&p->a, 1);
+	struct slime_submit how = {.size = sizeof(how), .cq = cq};
+	struct slime_seg seg = seg_of(&p->a, 0, 0, 8);
+	slime_op *ops[MOST];
+	struct slime_result res[2];
+
+	for (int n = 1; n <= MOST; n++) {
+		struct pollfd told = {.fd = slime_cq_fd(cq), .events = POLLIN};
+
+		for (int i = 0; i < n; i++)
+			ops[i] = start_write(&p->a, 0, 0, 8);
+		CHECK_OK(slime_ep_write(p->a.ep, &seg, 1, &how, NULL));
+		CHECK_OK(slime_op_wait(ops[n - 1], SLIME_FOREVER, NULL));
+		CHECK_EQ(poll(&told, 1, (int)(patience_ns() / NS_PER_MS / 2)), 1);
+		CHECK_EQ(slime_cq_take(cq, res, 2), 1); /* with room, so that it is quiet now */
+		CHECK_OK(res[0].status);
+		for (int i = 0; i < n; i++)
+			slime_op_release(ops[i]);
+	}
+	slime_cq_destroy(cq);
+	pair_destroy(p);
+}
+
 const struct contract_case queue_cases[] = {
+    {"who_has_what_he_waited_for_holds_nothing_back", who_has_what_he_waited_for_holds_nothing_back,
+     IN_BASIC},
     {"depth_is_kept_and_room_comes_back", depth_is_kept_and_room_comes_back, IN_ALL},
     {"a_batch_counts_as_one_transfer", a_batch_counts_as_one_transfer, IN_MEMORY},
     {"eagain_then_taking_completions_gets_on", eagain_then_taking_completions_gets_on, IN_ALL},

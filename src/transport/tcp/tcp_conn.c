@@ -328,15 +328,19 @@ static void close_step(struct sl_conn *c)
 
 void sl_tcp_conn_todo(struct sl_conn *c)
 {
+	bool more = c->more;
 	bool closed;
 
+	c->more = false;
 	sl_lock_take(&c->lock);
 	closed = c->closed;
 	sl_lock_drop(&c->lock);
+	if (more && c->ask.fd.fd >= 0)
+		(void)sl_tcp_ask_read(c);
+	if ((more || (c->serve.stalled && !closed)) && c->serve.fd.fd >= 0)
+		(void)sl_tcp_serve_read(c);
 	if (closed)
 		close_step(c);
-	else if (c->serve.stalled)
-		(void)sl_tcp_serve_read(c);
 }
 
 static bool has_work(struct sl_conn *c)

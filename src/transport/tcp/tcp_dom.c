@@ -95,7 +95,7 @@ static void ring(struct sl_dom *dom)
 	(void)n; /* can only fail when it is readable already */
 }
 
-void sl_tcp_todo(struct sl_conn *conn)
+static void put_in_todo(struct sl_conn *conn)
 {
 	struct sl_dom *dom = conn->dom;
 
@@ -106,8 +106,20 @@ void sl_tcp_todo(struct sl_conn *conn)
 		dom->todo = conn;
 	}
 	sl_lock_drop(&dom->lock);
-	if (!atomic_exchange(&dom->work, true))
-		ring(dom);
+}
+
+void sl_tcp_todo(struct sl_conn *conn)
+{
+	put_in_todo(conn);
+	if (!atomic_exchange(&conn->dom->work, true))
+		ring(conn->dom);
+}
+
+void sl_tcp_go_on(struct sl_conn *conn)
+{
+	conn->more = true;
+	put_in_todo(conn);
+	atomic_store(&conn->dom->work, true); /* arm() sees it */
 }
 
 struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id)

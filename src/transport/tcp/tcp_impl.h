@@ -161,6 +161,7 @@ struct tcp_serve {
 	enum tcp_serve_state state;
 	struct tcp_head head;
 	bool blocked;         /* OUT waits for EPOLLOUT */
+	bool dry;             /* the socket gave less than there was room for */
 	_Atomic bool stalled; /* an immediate waits for room */
 	struct {
 		uint8_t buf[TCP_RX_LEN];
@@ -237,6 +238,7 @@ struct sl_conn {
 	uint64_t reads, reads_seen; /* times that it sent something; until the last tick */
 	uint64_t gone_seen;
 	bool had_work;   /* at the last tick */
+	bool more;       /* read so much at once that others had a turn */
 	int64_t stop_by; /* SL_NEVER, or when a transfer that was asked to stop must be over */
 	int64_t
 	    lost_by; /* SL_NEVER, or until when the peer may dial anew the socket that it reset */
@@ -346,6 +348,8 @@ static inline int64_t tcp_tick_ns(const struct sl_dom *dom)
 }
 /* Let progress() look at CONN. Any thread. */
 void sl_tcp_todo(struct sl_conn *conn);
+/* Likewise, to read on: bytes of CONN are in our buffers. progress */
+void sl_tcp_go_on(struct sl_conn *conn);
 struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id);
 void sl_tcp_free_guest(struct sl_dom *dom, struct tcp_guest *g);
 

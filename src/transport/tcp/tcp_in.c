@@ -311,10 +311,10 @@ static bool is_answered(struct sl_conn *conn)
 int sl_tcp_ask_read(struct sl_conn *conn)
 {
 	int done = 0;
+	int rc = 1;
 
-	for (int i = 0; i < READ_ROUNDS && conn->ask.fd.fd >= 0; i++) {
-		int rc = conn->ask.rx.left ? read_data(conn) : read_head(conn);
-
+	while (done < READ_ROUNDS && conn->ask.fd.fd >= 0) {
+		rc = conn->ask.rx.left ? read_data(conn) : read_head(conn);
 		if (rc > 0) {
 			done++;
 			if (is_answered(conn)) /* a look would be in vain, and somebody waits */
@@ -329,6 +329,8 @@ int sl_tcp_ask_read(struct sl_conn *conn)
 		sl_tcp_break(conn, rc == -EPROTO ? -EPROTO : -ECONNRESET);
 		return done + 1;
 	}
+	if (rc > 0 && conn->ask.rx.at < conn->ask.rx.n)
+		sl_tcp_go_on(conn); /* no event tells of what we have */
 	if (conn->closed && done)
 		sl_tcp_todo(conn); /* are we through? */
 	return done;

@@ -239,7 +239,10 @@ static int need(struct sl_conn *conn, unsigned want)
 		s->rx.n -= s->rx.at;
 		s->rx.at = 0;
 	}
+	if (s->dry) /* a look would be in vain, and on our core the peer waits for us to sleep */
+		return 0;
 	n = recv(s->fd.fd, s->rx.buf + s->rx.n, TCP_RX_LEN - s->rx.n, MSG_DONTWAIT);
+	s->dry = n > 0 && n < TCP_RX_LEN - (ssize_t)s->rx.n;
 	reset = look(s);
 	if (n == 0)
 		return -EPIPE;
@@ -699,6 +702,7 @@ int sl_tcp_serve_read(struct sl_conn *conn)
 	int done = 0;
 	int rc = 1;
 
+	s->dry = false;
 	for (int i = 0; i < ROUNDS && rc > 0 && s->fd.fd >= 0; i++) {
 		rc = step(conn);
 		done += rc > 0;
@@ -723,6 +727,8 @@ int sl_tcp_serve_read(struct sl_conn *conn)
 		return done + 1;
 	}
 	watch(conn);
+	if (rc > 0 && !s->blocked)
+		sl_tcp_go_on(conn); /* no event tells of what is in our buffer */
 	return done;
 }
 
