@@ -481,6 +481,35 @@ static void the_endpoint_works_after_a_transfer_is_broken_off(void)
 	pair_destroy(p);
 }
 
+/*
+ * A message that was broken off before the peer took any of it leaves the receive that it
+ * was for to the next one, or ends it: it is not forgotten.
+ */
+static void a_receive_outlives_a_send_that_is_broken_off(void)
+{
+	struct pair *p = pair_create(&(struct pair_opts){.len = BIG, .b_manual = true});
+
+	for (int i = 0; i < 3; i++) {
+		slime_op *recv = start_recv(&p->b, 0, BIG), *send;
+
+		pair_linger(p, 5 * NS_PER_MS); /* A hears of it */
+		p->b_asleep = true;
+		send = start_send(&p->a, 0, BIG);
+		cancel_after(p, send, 2 * NS_PER_MS);
+		p->b_asleep = false;
+		pair_linger(p, 5 * NS_PER_MS);
+		if (slime_op_wait(recv, 0, NULL) == -ETIMEDOUT) {
+			fill(p->a.mem, 64, (uint64_t)i);
+			CHECK_ENDS(p, start_send(&p->a, 0, 64), 0);
+			(void)pair_finish(p, recv, NULL);
+		} else {
+			slime_op_release(recv);
+		}
+		still_works(p);
+	}
+	pair_destroy(p);
+}
+
 /* Exactly one end each, whoever wins. */
 static void cancel_races_with_completion(void)
 {
@@ -531,6 +560,8 @@ const struct contract_case end_cases[] = {
      IN_BASIC},
     {"the_endpoint_works_after_a_transfer_is_broken_off",
      the_endpoint_works_after_a_transfer_is_broken_off, IN_MEMORY},
+    {"a_receive_outlives_a_send_that_is_broken_off", a_receive_outlives_a_send_that_is_broken_off,
+     IN_BASIC | IN(LANES)},
     {"cancel_races_with_completion", cancel_races_with_completion, IN_ALL},
     {0},
 };

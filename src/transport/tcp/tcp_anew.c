@@ -39,12 +39,13 @@ static void sift_locked(struct tcp_ask *a, tcp_keep_fn *keep, const void *arg,
 static bool keep_running(struct tcp_ask *a, struct tcp_slot *slot, struct sl_op *op,
                          const void *arg, struct sl_op_queue *over)
 {
-	(void)slot;
 	(void)arg;
 	if (!(op->priv[3] & TCP_STOPPING))
 		return true;
-	if (op->code == SL_OP_SEND)
+	if (op->code == SL_OP_SEND) {
 		a->sends_out--;
+		sl_tcp_lend_locked(a, tcp_credit_of(op), slot->seq);
+	}
 	sl_op_push(over, op);
 	return false;
 }
@@ -119,6 +120,7 @@ int sl_tcp_ask_resume(struct sl_conn *conn, const struct tcp_answer *answer)
 	sane = answer->ended <= a->next_seq;
 	if (sane) {
 		sift_locked(a, keep_open, answer, &over);
+		sl_tcp_settle_lent_locked(a, answer->ended);
 		a->next_seq = answer->ended;
 	}
 	sl_lock_drop(&conn->lock);

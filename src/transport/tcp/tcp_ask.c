@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* transport/tcp/tcp_ask.c - the asking half: submitting, stopping, and the peer's receives. */
+/* transport/tcp/tcp_ask.c - the asking half: submitting and stopping. */
 #include "transport/tcp/tcp_ask.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-enum { CREDITS_MAX = 1 << 20 };
 
 /* How long the peer may take to let go of a transfer before its socket is reset. */
 static const int64_t grace_ns = 2500 * SL_NS_PER_US;
@@ -29,6 +27,7 @@ void sl_tcp_ask_free(struct sl_conn *conn)
 	sl_tcp_batch_reset(&conn->ask.out);
 	free(conn->ask.slot);
 	free(conn->ask.credit);
+	free(conn->ask.lent);
 	free(conn->ask.unrecv);
 }
 
@@ -153,12 +152,8 @@ static bool stop_slot_locked(struct sl_conn *conn, uint64_t i, struct sl_op *op)
 		atomic_store_explicit(&tcp_slot_at(a, i)->op, NULL, memory_order_relaxed);
 		if (op->code == SL_OP_SEND)
 			a->sends_out--;
-		if (op->code == SL_OP_SEND && a->ncredit < a->credit_cap) {
-			a->credit_head = (a->credit_head + a->credit_cap - 1) % a->credit_cap;
-			a->credit[a->credit_head] =
-			    (struct tcp_credit){.id = (uint32_t)op->priv[0], .len = op->priv[1]};
-			a->ncredit++;
-		}
+		if (op->code == SL_OP_SEND)
+			sl_tcp_give_back_locked(a, tcp_credit_of(op));
 		return true;
 	}
 	if (partly && op->code != SL_OP_SEND) /* a message is short of its end only */
@@ -266,56 +261,5 @@ void sl_tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
 	}
 	a->head = a->tail;
 	sl_tcp_batch_reset(&a->out);
-	sl_lock_drop(&conn->lock);
-}
-
-/*
- * The peer's receives.
- */
-
-int sl_tcp_ask_credit(struct sl_conn *conn, uint32_t id, uint64_t len)
-{
-	struct tcp_ask *a = &conn->ask;
-	int rc = 0;
-
-	sl_lock_take(&conn->lock);
-	if (a->ncredit == a->credit_cap) {
-		uint32_t cap = a->credit_cap ? 2 * a->credit_cap : 16;
-		struct tcp_credit *credit =
-		    cap > CREDITS_MAX ? NULL : malloc(cap * sizeof(*credit));
-
-		if (!credit) {
-			rc = cap > CREDITS_MAX ? -EPROTO : -ENOMEM;
-			goto unlock;
-		}
-		for (uint32_t i = 0; i < a->ncredit; i++)
-			credit[i] = a->credit[(a->credit_head + i) % a->credit_cap];
-		free(a->credit);
-		a->credit = credit;
-		a->credit_cap = cap;
-		a->credit_head = 0;
-	}
-	a->credit[(a->credit_head + a->ncredit++) % a->credit_cap] =
-	    (struct tcp_credit){.id = id, .len = len};
-	if (a->sends.head && !a->blocked)
-		sl_tcp_ask_push_locked(conn);
-unlock:
-	sl_lock_drop(&conn->lock);
-	return rc;
-}
-
-void sl_tcp_ask_uncredit(struct sl_conn *conn, uint32_t id)
-{
-	struct tcp_ask *a = &conn->ask;
-	uint32_t kept = 0;
-
-	sl_lock_take(&conn->lock);
-	for (uint32_t i = 0; i < a->ncredit; i++) {
-		struct tcp_credit credit = a->credit[(a->credit_head + i) % a->credit_cap];
-
-		if (credit.id != id)
-			a->credit[(a->credit_head + kept++) % a->credit_cap] = credit;
-	}
-	a->ncredit = kept;
 	sl_lock_drop(&conn->lock);
 }

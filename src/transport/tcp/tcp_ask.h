@@ -9,7 +9,8 @@
  *	 │ wait for answers │ wait for room  │
  *
  * tcp_ask.c fills and clears it, tcp_out.c frames and sends under the connection's
- * lock, tcp_in.c reads the answers without it, tcp_anew.c goes on after a reset.
+ * lock, tcp_in.c reads the answers without it, tcp_anew.c goes on after a reset, and
+ * tcp_credit.c keeps what sends may go to.
  */
 #ifndef SL_TCP_ASK_H
 #define SL_TCP_ASK_H
@@ -40,5 +41,17 @@ static inline bool tcp_ring_full(struct tcp_ask *a)
 
 /* Give OP the next slot. Lock held. */
 void sl_tcp_enqueue_locked(struct tcp_ask *a, struct sl_op *op);
+
+/* The receive of the peer's that the send OP was to go to. */
+static inline struct tcp_credit tcp_credit_of(const struct sl_op *op)
+{
+	return (struct tcp_credit){.id = (uint32_t)op->priv[0], .len = op->priv[1]};
+}
+
+/* tcp_credit.c; lock held */
+void sl_tcp_give_back_locked(struct tcp_ask *a, struct tcp_credit credit);
+/* Transfer SEQ may have taken CREDIT: the peer will tell how many it has ended. */
+void sl_tcp_lend_locked(struct tcp_ask *a, struct tcp_credit credit, uint64_t seq);
+void sl_tcp_settle_lent_locked(struct tcp_ask *a, uint64_t ended);
 
 #endif

@@ -81,6 +81,11 @@ struct tcp_credit {
 	uint64_t len;
 };
 
+struct tcp_lent {
+	struct tcp_credit credit;
+	uint64_t seq;
+};
+
 enum tcp_ask_state { ASK_IDLE, ASK_DIALING, ASK_UP };
 
 /* One of the peer's addresses, that of the same index, while it is dialled: tcp_dial.c. */
@@ -124,6 +129,8 @@ struct tcp_ask {
 	_Atomic uint32_t sends_out; /* sends in the ring */
 	struct tcp_credit *credit;  /* receives of the peer's, oldest first */
 	uint32_t ncredit, credit_head, credit_cap;
+	struct tcp_lent *lent; /* see tcp_credit.c */
+	uint32_t nlent;
 	struct sl_op_queue recvs; /* ours; priv[0] is the id */
 	struct sl_op *announce;   /* first of RECVS that the peer does not know */
 	uint32_t next_recv;
