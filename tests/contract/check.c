@@ -91,7 +91,7 @@ int64_t slack_ns(void)
 
 	if (ms)
 		return strtol(ms, NULL, 10) * NS_PER_MS;
-	return sanitize && *sanitize ? 50 * NS_PER_MS : 0;
+	return sanitize && *sanitize ? 1000 * NS_PER_MS : 0;
 }
 
 int64_t patience_ns(void)

@@ -93,8 +93,9 @@ bool over(const char *transport);
 
 int64_t now_ns(void);
 /*
- * Room in every upper bound of a time: DLSLIME_TEST_SLACK_MS, else 50 ms under
- * a sanitizer (DLSLIME_SANITIZE is not empty), else 0.
+ * Room in every upper bound of a time: DLSLIME_TEST_SLACK_MS, else a second under a
+ * sanitizer (DLSLIME_SANITIZE is not empty), where the bound is only there so that nothing
+ * hangs, else 0: times are asked of the build that people use.
  */
 int64_t slack_ns(void);
 /* How long to wait for what must happen: far longer than it takes. */

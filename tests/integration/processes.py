@@ -13,7 +13,7 @@ BIN = Path(os.environ["DLSLIME_BIN"])
 SANITIZED = bool(os.environ.get("DLSLIME_SANITIZE"))
 DEADLINE_S = 60
 # Room in every upper bound of a time.
-SLACK_S = float(os.environ.get("DLSLIME_TEST_SLACK_MS", 100 if SANITIZED else 20)) / 1000
+SLACK_S = float(os.environ.get("DLSLIME_TEST_SLACK_MS", 1000 if SANITIZED else 20)) / 1000
 
 
 class End:
