@@ -434,7 +434,7 @@ static void check_life(struct life *l, const char *call, unsigned n)
 static void any_call_of_setting_up_fails_with_a_sentence_and_leaves_nothing(void)
 {
 	static const char *const calls[] = {
-	    "get_device_list", "open_device", "query_device", "query_port", "query_gid",
+	    "get_device_list", "open_device", "query_device", "query_port", "query_gids",
 	    "alloc_pd",        "reg_mr",      "create_cq",    "create_qp",  "create_comp_channel",
 	    "req_notify_cq",   "modify_qp",   "create_ah",    "post_recv",  "post_send",
 	};

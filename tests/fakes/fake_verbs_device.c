@@ -154,30 +154,41 @@ int fake_query_port(struct ibv_context *ibv, uint8_t port, struct ibv_port_attr 
 	return rc;
 }
 
-int fake_query_gid(struct ibv_context *ibv, uint8_t port, uint32_t index,
-                   struct ibv_gid_entry *entry)
+static ssize_t put_gids(const struct fake_ctx *ctx, struct ibv_gid_entry *out, size_t cap)
 {
 	static const union ibv_gid empty;
+	size_t n = 0;
+
+	for (uint8_t port = 1; port_of(ctx, port); port++) {
+		for (uint32_t i = 0; i < FAKE_GIDS_MAX; i++) {
+			const struct fake_port_config *c = port_of(ctx, port);
+
+			if (!memcmp(&c->gids[i].gid, &empty, sizeof(empty)))
+				continue;
+			if (n == cap)
+				return -EINVAL;
+			out[n++] = (struct ibv_gid_entry){
+			    .gid = c->gids[i].gid,
+			    .gid_index = i,
+			    .port_num = port,
+			    .gid_type = c->gids[i].type,
+			};
+		}
+	}
+	return (ssize_t)n;
+}
+
+ssize_t fake_query_gids(struct ibv_context *ibv, struct ibv_gid_entry *out, size_t cap)
+{
 	struct fake_ctx *ctx = (struct fake_ctx *)ibv;
-	const struct fake_port_config *c = port_of(ctx, port);
-	int rc;
+	ssize_t n;
 
 	fake_lock();
-	rc = fake_fault_call_locked(ctx, "query_gid");
-	if (!rc && (!c || index >= FAKE_GIDS_MAX))
-		rc = EINVAL;
-	if (!rc && !memcmp(&c->gids[index].gid, &empty, sizeof(empty)))
-		rc = ENODATA;
-	if (!rc)
-		*entry = (struct ibv_gid_entry){
-		    .gid = c->gids[index].gid,
-		    .gid_index = index,
-		    .port_num = port,
-		    .gid_type = c->gids[index].type,
-		};
+	n = -fake_fault_call_locked(ctx, "query_gids");
+	if (!n)
+		n = put_gids(ctx, out, cap);
 	fake_unlock();
-	errno = rc ? rc : errno;
-	return rc ? -1 : 0;
+	return n;
 }
 
 struct ibv_pd *fake_alloc_pd(struct ibv_context *ibv)

@@ -303,8 +303,7 @@ struct ibv_context *fake_open_device(struct ibv_device *device);
 int fake_close_device(struct ibv_context *ctx);
 int fake_query_device(struct ibv_context *ctx, struct ibv_device_attr_ex *attr);
 int fake_query_port(struct ibv_context *ctx, uint8_t port, struct ibv_port_attr *attr);
-int fake_query_gid(struct ibv_context *ctx, uint8_t port, uint32_t index,
-                   struct ibv_gid_entry *entry);
+ssize_t fake_query_gids(struct ibv_context *ctx, struct ibv_gid_entry *out, size_t cap);
 struct ibv_pd *fake_alloc_pd(struct ibv_context *ctx);
 int fake_dealloc_pd(struct ibv_pd *pd);
 struct ibv_mr *fake_reg_mr(struct ibv_pd *pd, void *addr, size_t len, int access);

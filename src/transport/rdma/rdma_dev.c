@@ -14,28 +14,46 @@ static const char none[] =
     "no RDMA device is visible here: is its driver loaded, and in a container, is "
     "/dev/infiniband passed in? 'dlslime doctor' looks closer";
 
+enum { GIDS_FIRST = 256, GIDS_MAX = 1 << 16 };
+
+/* All GIDs of CTX, *N of them, to be freed; NULL: they cannot be had. */
+static struct ibv_gid_entry *list_gids(const struct sl_verbs *v, struct ibv_context *ctx,
+                                       ssize_t *n)
+{
+	for (size_t cap = GIDS_FIRST; cap <= GIDS_MAX; cap *= 4) {
+		struct ibv_gid_entry *list = calloc(cap, sizeof(*list));
+
+		*n = list ? v->query_gids(ctx, list, cap) : 0;
+		if (*n >= 0)
+			return list;
+		free(list);
+	}
+	return NULL;
+}
+
 /* The best GID of a port, or the one that is asked for by index. */
 static void choose_gid(const struct sl_verbs *v, struct ibv_context *ctx, struct rdma_port *port,
                        int index)
 {
+	ssize_t n;
+	struct ibv_gid_entry *gids = list_gids(v, ctx, &n);
 	int best = 0;
 
 	port->has_gid = false;
-	for (int i = 0; i < port->attr.gid_tbl_len; i++) {
-		struct ibv_gid_entry gid = {0};
+	for (ssize_t i = 0; gids && i < n; i++) {
 		int rank;
 
-		if ((index >= 0 && i != index) ||
-		    v->query_gid(ctx, port->number, (uint32_t)i, &gid))
+		if (gids[i].port_num != port->number ||
+		    (index >= 0 && gids[i].gid_index != (uint32_t)index))
 			continue;
-		rank = index >= 0 ? 1 : sl_rdma_gid_rank(&gid, port->attr.link_layer);
+		rank = index >= 0 ? 1 : sl_rdma_gid_rank(&gids[i], port->attr.link_layer);
 		if (rank > best) {
 			best = rank;
-			gid.gid_index = (uint32_t)i;
-			port->gid = gid;
+			port->gid = gids[i];
 			port->has_gid = true;
 		}
 	}
+	free(gids);
 }
 
 static const char *state_name(enum ibv_port_state state)

@@ -16,8 +16,8 @@
 static struct {
 	int (*query_device)(struct ibv_context *ctx, struct ibv_device_attr *attr);
 	int (*query_port)(struct ibv_context *ctx, uint8_t port, void *attr);
-	int (*query_gid_ex)(struct ibv_context *ctx, uint32_t port, uint32_t index,
-	                    struct ibv_gid_entry *entry, uint32_t flags, size_t size);
+	ssize_t (*query_gid_table)(struct ibv_context *ctx, struct ibv_gid_entry *out, size_t cap,
+	                           uint32_t flags, size_t size);
 	struct ibv_mr *(*reg_mr_iova2)(struct ibv_pd *pd, void *addr, size_t len, uint64_t iova,
 	                               unsigned access);
 	struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *addr, size_t len, int access);
@@ -50,14 +50,9 @@ static int load_query_port(struct ibv_context *ctx, uint8_t port, struct ibv_por
 	            : lib.query_port(ctx, port, attr);
 }
 
-static int load_query_gid(struct ibv_context *ctx, uint8_t port, uint32_t index,
-                          struct ibv_gid_entry *entry)
+static ssize_t load_query_gids(struct ibv_context *ctx, struct ibv_gid_entry *out, size_t cap)
 {
-	int rc = lib.query_gid_ex(ctx, port, index, entry, 0, sizeof(*entry));
-
-	if (rc > 0) /* an errno value */
-		errno = rc;
-	return rc ? -1 : 0;
+	return lib.query_gid_table(ctx, out, cap, 0, sizeof(*out));
 }
 
 static struct ibv_mr *load_reg_mr(struct ibv_pd *pd, void *addr, size_t len, int access)
@@ -106,7 +101,7 @@ static int load_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_
 static struct sl_verbs real = {
     .query_device = load_query_device,
     .query_port = load_query_port,
-    .query_gid = load_query_gid,
+    .query_gids = load_query_gids,
     .reg_mr = load_reg_mr,
     .reg_dmabuf_mr = load_reg_dmabuf_mr,
     .req_notify_cq = load_req_notify_cq,
@@ -124,7 +119,7 @@ static const struct {
 } symbols[] = {
     {"ibv_query_device", &lib.query_device, false},
     {"ibv_query_port", &lib.query_port, false},
-    {"_ibv_query_gid_ex", &lib.query_gid_ex, false},
+    {"_ibv_query_gid_table", &lib.query_gid_table, false},
     {"ibv_reg_mr", &lib.reg_mr, false},
     {"ibv_reg_mr_iova2", &lib.reg_mr_iova2, true},
     {"ibv_reg_dmabuf_mr", &lib.reg_dmabuf_mr, true},

@@ -25,9 +25,9 @@ struct sl_verbs {
 	/* with odp_caps where the device tells them; attr->comp_mask is 0 on return */
 	int (*query_device)(struct ibv_context *ctx, struct ibv_device_attr_ex *attr);
 	int (*query_port)(struct ibv_context *ctx, uint8_t port, struct ibv_port_attr *attr);
-	/* with its type and net device; -1 and errno ENODATA for an empty entry */
-	int (*query_gid)(struct ibv_context *ctx, uint8_t port, uint32_t index,
-	                 struct ibv_gid_entry *entry);
+	/* those of all ports, by one call, without empty ones: how many, or -errno; -EINVAL: more
+	 * than CAP */
+	ssize_t (*query_gids)(struct ibv_context *ctx, struct ibv_gid_entry *out, size_t cap);
 	struct ibv_pd *(*alloc_pd)(struct ibv_context *ctx);
 	int (*dealloc_pd)(struct ibv_pd *pd);
 	/* ACCESS may hold IBV_ACCESS_RELAXED_ORDERING: dropped where the library is too old */

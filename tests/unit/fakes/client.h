@@ -46,6 +46,8 @@ struct client_opts {
 void client_begin(const struct client_opts *opts);
 /* Destroys everything; nothing may be left. */
 void client_end(void);
+/* Entry INDEX of the table of port 1; it must be there. */
+struct ibv_gid_entry gid_of(struct ibv_context *ctx, uint32_t index);
 
 struct ibv_qp *qp_make(struct end *e, enum ibv_qp_type type);
 /* The attributes that connect E to PEER, for tests to spoil. */
