@@ -264,6 +264,8 @@ struct sl_dom {
 		char *buf;
 		struct ibv_mr *mr;
 		uint64_t out_posted, out_done;
+		uint32_t in_posted;
+		bool failed; /* it drains, to be made ready again */
 		struct rdma_grave *graves;
 	} box;
 

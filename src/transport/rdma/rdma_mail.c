@@ -4,12 +4,17 @@
  *
  * Nothing here is reliable and nothing needs to be: a state says all there is to say,
  * so a lost one is made good by the next, and who needs an answer asks again.
+ *
+ * A datagram that cannot be sent, as the port is down or there is no way, may take the queue pair
+ * to the error state. Its number is in descriptions, so it is not replaced: when it has given
+ * everything back it is reset, and begins anew.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "transport/rdma/rdma_impl.h"
 
@@ -35,7 +40,8 @@ static void post_in(struct sl_dom *dom, uint32_t place)
 		.num_sge = 1,
 	    };
 
-	(void)dom->v->post_recv(box->qp, &wr, &bad); /* one place less, if it fails */
+	if (!dom->v->post_recv(box->qp, &wr, &bad)) /* else one place less */
+		box->in_posted++;
 }
 
 static int make_ready(struct sl_dom *dom)
@@ -180,7 +186,7 @@ void sl_rdma_box_send(struct sl_dom *dom, struct ibv_ah *ah, const struct rdma_m
 		.wr.ud = {.ah = ah, .remote_qpn = to->qpn, .remote_qkey = to->qkey},
 	    };
 
-	if (!ah || dom->dead || box->out_posted - box->out_done >= RDMA_MAILS_OUT)
+	if (!ah || dom->dead || box->failed || box->out_posted - box->out_done >= RDMA_MAILS_OUT)
 		return;
 	sl_rdma_box_mail(dom, &state->mail);
 	sl_rdma_put_state((uint8_t *)at, state);
@@ -188,26 +194,57 @@ void sl_rdma_box_send(struct sl_dom *dom, struct ibv_ah *ah, const struct rdma_m
 		box->out_posted++;
 }
 
+static void drain(struct sl_dom *dom)
+{
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+
+	if (dom->box.failed)
+		return;
+	dom->box.failed = true;
+	(void)dom->v->modify_qp(dom->box.qp, &attr, IBV_QP_STATE);
+}
+
+static void revive(struct sl_dom *dom)
+{
+	struct rdma_mailbox *box = &dom->box;
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_RESET};
+
+	if (box->in_posted || box->out_done < box->out_posted || dom->dead)
+		return;
+	if (dom->v->modify_qp(box->qp, &attr, IBV_QP_STATE) || make_ready(dom)) {
+		sl_log(SLIME_LOG_ERROR,
+		       "rdma: '%s' cannot make its datagram queue pair ready again", dom->name);
+		return;
+	}
+	box->failed = false;
+}
+
 void sl_rdma_box_wc(struct sl_dom *dom, const struct ibv_wc *wc)
 {
 	uint32_t place = (uint32_t)wc->wr_id;
+	bool recv = wc->wr_id >> 32 & 1;
 	struct rdma_state state;
 	const char *at;
 	int rc;
 
-	if (!(wc->wr_id >> 32 & 1)) {
+	if (recv)
+		dom->box.in_posted--;
+	else
 		dom->box.out_done++;
-		if (dom->box.graves)
-			dig(dom);
-		return;
-	}
-	if (wc->status != IBV_WC_SUCCESS || place >= RDMA_MAILS_IN)
+	if (!recv && dom->box.graves)
+		dig(dom);
+	if (wc->status != IBV_WC_SUCCESS)
+		drain(dom);
+	if (dom->box.failed)
+		revive(dom);
+	if (!recv || wc->status != IBV_WC_SUCCESS || place >= RDMA_MAILS_IN || dom->dead)
 		return;
 	at = dom->box.buf + (size_t)place * IN_LEN + RDMA_GRH_LEN;
 	rc = wc->byte_len < RDMA_GRH_LEN
 	         ? -EPROTO
 	         : sl_rdma_get_state((const uint8_t *)at, wc->byte_len - RDMA_GRH_LEN, &state);
-	post_in(dom, place);
+	if (!dom->box.failed)
+		post_in(dom, place);
 	if (!rc)
 		sl_rdma_conn_state(dom, &state);
 }

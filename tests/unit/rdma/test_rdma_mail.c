@@ -89,6 +89,27 @@ static void a_full_mailbox_drops_and_recovers(void **state)
 	pair_end(&p);
 }
 
+/* As when the port is down: the queue pair is in the error state, and at its number again later. */
+static void a_mailbox_outlives_mail_that_cannot_be_sent(void **state)
+{
+	struct rdma_mail before, after;
+
+	(void)state;
+	pair_begin(&p, NULL);
+	sl_rdma_box_mail(p.a.dom, &before);
+	for (unsigned n = 1; n <= 3; n++) {
+		fake_verbs_fail_work(0, before.qpn, n, IBV_WC_LOC_QP_OP_ERR, false);
+		fake_verbs_fail_work(1, p.b.dom->box.qp->qp_num, n, IBV_WC_LOC_QP_OP_ERR, false);
+	}
+	pair_connect(&p);
+	check_works(&p);
+	sl_rdma_box_mail(p.a.dom, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(p.a.dom->box.in_posted, RDMA_MAILS_IN);
+	assert_int_equal(fake_verbs_faults_left(), 0);
+	pair_end(&p);
+}
+
 static void an_address_handle_outlives_its_last_mail(void **state)
 {
 	struct rdma_state s = {0};
@@ -117,6 +138,7 @@ int main(void)
 	    cmocka_unit_test(a_state_reaches_the_connection_it_names),
 	    cmocka_unit_test(noise_in_the_mailbox_is_dropped),
 	    cmocka_unit_test(a_full_mailbox_drops_and_recovers),
+	    cmocka_unit_test(a_mailbox_outlives_mail_that_cannot_be_sent),
 	    cmocka_unit_test(an_address_handle_outlives_its_last_mail),
 	};
 
