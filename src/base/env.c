@@ -49,6 +49,8 @@ static const struct row rows[SL_ENV_COUNT] = {
                            "rdma: completions taken by one look at most"},
     [SL_ENV_ODP] = {"SLIME_ODP", NUMBER(0, 0, 1),
                     "rdma: 1: register memory on demand where the device can, without locking it"},
+    [SL_ENV_FIRST_ANSWER] = {"DLSLIME_FIRST_ANSWER_MS", NUMBER(750, 10, 3600000),
+                             "rdma: a peer whose first answer takes longer is refused"},
     [SL_ENV_CTRL_CA_FILE] = {"DLSLIME_CTRL_CA_FILE", "what the system trusts", TEXT,
                              "https to nanoctrl: PEM file of the authorities that are trusted"},
     [SL_ENV_CTRL_CERT_FILE] = {"DLSLIME_CTRL_CERT_FILE", "none", TEXT,

@@ -31,6 +31,7 @@ enum sl_env {
 	SL_ENV_MAX_CQ_DEPTH,       /* int */
 	SL_ENV_POLL_COUNT,         /* int */
 	SL_ENV_ODP,                /* int */
+	SL_ENV_FIRST_ANSWER,       /* int: milliseconds */
 	/* text: agent/agent.c, which asks for them by name, as its library does not see this table
 	 */
 	SL_ENV_CTRL_CA_FILE,

@@ -9,9 +9,6 @@
 #include "transport/rdma/rdma_impl.h"
 #include "transport/transports.h"
 
-/* How long a peer that was never heard of may take to answer: its library does that by itself. */
-static const int64_t first_answer_ns = 750 * SL_NS_PER_MS;
-
 static int take_slot(struct sl_conn *conn, struct slime_error *err)
 {
 	struct sl_dom *dom = conn->dom;
@@ -161,7 +158,7 @@ static int rdma_connect(struct sl_conn *conn, const struct sl_blob *peer, struct
 	rc = make_ends(conn, err);
 	if (rc)
 		return rc;
-	conn->answer_by = conn->alive_ns + first_answer_ns;
+	conn->answer_by = conn->alive_ns + dom->env.first_answer_ns;
 	sl_rdma_tick_by(dom, conn->alive_ns + rdma_tick_ns(dom));
 	sl_rdma_tell_on(conn);
 	sl_rdma_tell(conn, RDMA_PING);

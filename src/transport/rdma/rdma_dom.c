@@ -232,10 +232,18 @@ static void forgive_one(struct sl_conn *conn, int64_t now)
 	conn->alive_ns = now;
 }
 
+/* ... nor did we ask, or look for an answer, when we ought to have. */
+static void wait_on_one(struct sl_conn *conn, int64_t late)
+{
+	if (!conn->ready && conn->answer_by != SL_NEVER)
+		conn->answer_by += late;
+}
+
 static void tick(struct sl_dom *dom, int64_t now)
 {
 	bool any = atomic_load(&dom->nconns) > 0;
 
+	each_conn(dom, wait_on_one, now - dom->next_tick);
 	dom->next_tick = any ? now + rdma_tick_ns(dom) : SL_NEVER;
 	if (now - dom->last_tick > 2 * rdma_tick_ns(dom))
 		each_conn(dom, forgive_one, now);
@@ -439,6 +447,7 @@ static void read_env(struct rdma_env *out)
 	    .polls = (uint32_t)sl_env_int(SL_ENV_POLL_COUNT),
 	    .chunk = (uint32_t)sl_env_int(SL_ENV_MAX_LENGTH),
 	    .odp = sl_env_int(SL_ENV_ODP) == 1,
+	    .first_answer_ns = sl_env_int(SL_ENV_FIRST_ANSWER) * SL_NS_PER_MS,
 	};
 }
 

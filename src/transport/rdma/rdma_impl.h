@@ -60,6 +60,7 @@ struct rdma_env {
 	uint32_t send_wr, recv_wr, cqes, polls;
 	uint32_t chunk; /* bytes of one request */
 	bool odp;
+	int64_t first_answer_ns; /* how long a peer that was never heard of may take to answer */
 };
 
 /* "mlx5_0:2#3" taken apart. */

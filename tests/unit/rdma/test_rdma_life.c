@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "driver.h"
 
@@ -19,6 +21,61 @@ static void silence_is_refused_in_the_end_and_says_what_it_may_be(void **state)
 	UNTIL(&p, rdma->conn_ready(p.a.conn, &err) < 0);
 	assert_int_equal(rdma->conn_ready(p.a.conn, &err), -ECONNREFUSED);
 	assert_non_null(strstr(err.text, "mailbox"));
+	pair_end(&p);
+}
+
+/* Let A make progress, B none, for MS milliseconds. */
+static void alone_for(int64_t ms)
+{
+	int64_t until = sl_clock_after(ms * SL_NS_PER_MS);
+
+	while (sl_clock_ns() < until)
+		(void)rdma->progress(p.a.dom, 64);
+}
+
+static void connect(struct side *side, struct side *to)
+{
+	struct sl_blob blob = blob_of(to);
+
+	assert_int_equal(rdma->connect(side->conn, &blob, NULL), 0);
+}
+
+static void how_long_a_first_answer_may_take_can_be_said(void **state)
+{
+	struct slime_error err = {0};
+
+	(void)state;
+	assert_int_equal(setenv("DLSLIME_FIRST_ANSWER_MS", "50", 1), 0);
+	pair_begin(&p, NULL);
+	connect(&p.a, &p.b);
+	alone_for(400);
+	assert_int_equal(rdma->conn_ready(p.a.conn, &err), -ECONNREFUSED);
+	pair_end(&p);
+
+	assert_int_equal(setenv("DLSLIME_FIRST_ANSWER_MS", "60000", 1), 0);
+	pair_begin(&p, NULL);
+	connect(&p.a, &p.b);
+	alone_for(1000);
+	assert_int_equal(rdma->conn_ready(p.a.conn, NULL), SL_CONN_WAITING);
+	connect(&p.b, &p.a);
+	UNTIL(&p, rdma->conn_ready(p.a.conn, NULL) == SL_CONN_READY);
+	pair_end(&p);
+	assert_int_equal(unsetenv("DLSLIME_FIRST_ANSWER_MS"), 0);
+}
+
+/* Neither end gets a processor for longer than a first answer may take. */
+static void who_was_away_has_not_been_waiting_for_an_answer(void **state)
+{
+	struct timespec away = {.tv_nsec = 900 * SL_NS_PER_MS};
+
+	(void)state;
+	pair_begin(&p, NULL);
+	connect(&p.a, &p.b);
+	(void)nanosleep(&away, NULL);
+	alone_for(100);
+	assert_int_equal(rdma->conn_ready(p.a.conn, NULL), SL_CONN_WAITING);
+	connect(&p.b, &p.a);
+	UNTIL(&p, rdma->conn_ready(p.a.conn, NULL) == SL_CONN_READY);
 	pair_end(&p);
 }
 
@@ -63,6 +120,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(silence_is_refused_in_the_end_and_says_what_it_may_be),
+	    cmocka_unit_test(how_long_a_first_answer_may_take_can_be_said),
+	    cmocka_unit_test(who_was_away_has_not_been_waiting_for_an_answer),
 	    cmocka_unit_test(a_peer_whose_program_is_silent_is_given_up),
 	    cmocka_unit_test(a_stopped_write_does_not_wait_for_a_peer_that_sleeps),
 	};
