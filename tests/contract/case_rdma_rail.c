@@ -204,6 +204,36 @@ static void two_rails_that_die_in_turn_lose_nothing(void)
 	rig_end(p);
 }
 
+/* Both are dead when the first comes back; what is in doubt is on the second. */
+static void a_rail_that_is_well_again_takes_from_one_that_died_meanwhile(void)
+{
+	struct pair *p = rig_begin(NULL, &two_rails);
+	struct fake_qp_info qps[16];
+	unsigned n = rig_rc_qps(0, qps, 16);
+	uint64_t before;
+	struct flow f;
+
+	flow_await(&f, &p->a, &p->b, 1);
+	flow_start(&f);
+	die(0);
+	flow_arrives(p, &f);
+	flow_await(&f, &p->a, &p->b, 2);
+	pair_linger(p, NS_PER_MS);
+	fake_verbs_hold(1);
+	flow_start(&f);
+	before = fake_verbs_count(FAKE_CARRIED);
+	fake_verbs_step(1, 7);
+	carried(before + 7);
+	die(1);
+	pair_linger(p, 300 * NS_PER_MS);
+	fake_verbs_heal(0);
+	await_qps(p, 0, n);
+	flow_arrives(p, &f);
+	rig_works(p);
+	fake_verbs_heal(1);
+	rig_end(p);
+}
+
 /* The rail that everything moved to is pulled out, after the first one has come back. */
 static void a_removed_rail_leaves_the_first_one_whole(void)
 {
@@ -229,12 +259,10 @@ static void a_removed_rail_leaves_the_first_one_whole(void)
 	rig_end(p);
 }
 
-static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
+/* A has fake0 and fake1, B has fake2 and fake3. */
+static struct pair *four_devices(struct pair_opts opts)
 {
-	struct pair_opts opts = two_rails;
 	struct fake_verbs_config config;
-	struct pair *p;
-	struct flow f, back;
 
 	fake_verbs_config_init(&config);
 	config.n_devices = 4;
@@ -245,8 +273,16 @@ static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
 		    fake_verbs_gid_ipv4(10, 0, 0, (uint8_t)(100 + i));
 	}
 	opts.b_device = "fake2,fake3";
+	return rig_begin(&config, &opts);
+}
+
+static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
+{
+	struct pair *p;
+	struct flow f, back;
+
 	for (unsigned dev = 0; dev < 4; dev += 2) { /* A's port, or B's */
-		p = rig_begin(&config, &opts);
+		p = four_devices(two_rails);
 		flow_await(&f, &p->a, &p->b, dev);
 		flow_await(&back, &p->b, &p->a, dev + 9);
 		fake_verbs_set_port(dev, 1, IBV_PORT_DOWN);
@@ -257,6 +293,65 @@ static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
 		rig_works(p);
 		rig_end(p);
 	}
+}
+
+/* Pull GONE out, one or more of lane 0's devices, when each end had AFTER requests carried out. */
+static void pull(const unsigned *gone, unsigned n, unsigned after)
+{
+	struct pair *p = four_devices(two_rails);
+	struct flow f, back;
+	uint64_t before;
+
+	flow_await(&f, &p->a, &p->b, after);
+	flow_await(&back, &p->b, &p->a, after + 100);
+	pair_linger(p, NS_PER_MS);
+	fake_verbs_hold(0);
+	fake_verbs_hold(2);
+	flow_start(&f);
+	flow_start(&back);
+	before = fake_verbs_count(FAKE_CARRIED);
+	fake_verbs_step(0, after);
+	fake_verbs_step(2, after);
+	carried(before + 2 * (uint64_t)after);
+	for (unsigned i = 0; i < n; i++)
+		fake_verbs_remove(gone[i]);
+	for (unsigned dev = 0; dev < 4; dev += 2)
+		die(dev);
+	flow_arrives(p, &f);
+	flow_arrives(p, &back);
+	rig_works(p);
+	rig_end(p);
+}
+
+static void the_first_device_is_removed_and_nothing_is_lost(void)
+{
+	static const unsigned both[] = {0, 2};
+
+	for (unsigned after = 0; after < 32; after += 8) {
+		pull(both, 1, after);
+		pull(both + 1, 1, after);
+		pull(both, 2, after);
+	}
+}
+
+/* At once: a peer that is silent would have 20 s. */
+static void everything_ends_with_the_last_device(void)
+{
+	struct pair_opts opts = two_rails;
+	struct pair *p;
+	struct flow f;
+
+	opts.peer_timeout_ms = 20000;
+	p = four_devices(opts);
+	flow_await(&f, &p->b, &p->a, 7);
+	fake_verbs_remove(0);
+	pair_linger(p, 50 * NS_PER_MS);
+	fake_verbs_remove(1);
+	for (int i = 0; i < MANY; i++) {
+		CHECK_RC(rig_ends(p, f.recv_imms[i]), -ENODEV);
+		CHECK_RC(rig_ends(p, f.recvs[i]), -ENODEV);
+	}
+	rig_end(p);
 }
 
 /* Nothing is under way when the rail dies, and only receives wait. */
@@ -392,8 +487,11 @@ const struct contract_case rdma_rail_cases[] = {
     CASE(what_arrived_unanswered_over_a_dead_rail_comes_once),
     CASE(both_sides_move_to_the_other_rail_at_once),
     CASE(two_rails_that_die_in_turn_lose_nothing),
+    CASE(a_rail_that_is_well_again_takes_from_one_that_died_meanwhile),
     CASE(a_removed_rail_leaves_the_first_one_whole),
     CASE(a_port_that_goes_down_sends_its_immediates_over_the_other),
+    CASE(the_first_device_is_removed_and_nothing_is_lost),
+    CASE(everything_ends_with_the_last_device),
     CASE(a_receive_outlasts_the_rail_that_it_was_posted_on),
     CASE(immediates_end_when_both_rails_die),
     CASE(a_peer_that_is_gone_with_its_rail_ends_everything),

@@ -61,10 +61,8 @@ static int to_init(struct sl_conn *conn, struct rdma_chan *c)
 	    c->qp, &attr, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
-int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
+static int make_qp(struct sl_conn *conn, struct rdma_chan *c, struct slime_error *err)
 {
-	struct rdma_chan *c = &conn->chan[kind];
-	struct sl_op_queue over = {0};
 	uint32_t max_inline;
 	struct ibv_qp *qp;
 
@@ -84,6 +82,18 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 		c->qp = NULL;
 		return sl_fail(err, -EIO, "'%s' cannot prepare a queue pair", conn->dom->name);
 	}
+	c->max_inline = max_inline;
+	return 0;
+}
+
+int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+	struct sl_op_queue over = {0};
+	int rc = conn->dom->dead ? 0 : make_qp(conn, c, err);
+
+	if (rc)
+		return rc;
 	sl_lock_take(&conn->lock);
 	c->gen++;
 	c->fresh_count = c->rx_count;
@@ -92,11 +102,10 @@ int sl_rdma_chan_open(struct sl_conn *conn, int kind, struct slime_error *err)
 	c->sq_good = c->rq_posted = c->rq_done = 0;
 	c->cur = (struct rdma_cursor){0};
 	c->failed = false;
-	c->max_inline = max_inline;
 	c->phase = RDMA_FRESH;
 	if (kind == RDMA_DATA) {
 		conn->withheld = 0;
-		for (uint32_t i = 0; i < RDMA_WINDOW; i++)
+		for (uint32_t i = 0; c->qp && i < RDMA_WINDOW; i++)
 			sl_rdma_post_window_locked(conn);
 	} else {
 		sl_rdma_post_recvs_locked(conn, &over);
@@ -186,7 +195,8 @@ void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 	sl_lock_drop(&conn->lock);
 	c->drain_by = sl_clock_ns() + drain_ns;
 	sl_rdma_tick_by(conn->dom, c->drain_by);
-	(void)conn->dom->v->modify_qp(c->qp, &attr, IBV_QP_STATE);
+	if (c->qp)
+		(void)conn->dom->v->modify_qp(c->qp, &attr, IBV_QP_STATE);
 	sl_lock_take(&conn->lock);
 	empty = sl_rdma_chan_is_empty(c);
 	sl_lock_drop(&conn->lock);

@@ -141,7 +141,7 @@ static void end_one(struct sl_conn *conn, int64_t status)
 		conn->refused =
 		    sl_fail(&conn->why, (int)status, "device '%s' is gone", conn->dom->name);
 	else if (conn->connecting)
-		sl_rdma_conn_end(conn, (int)status);
+		sl_rdma_conn_lost(conn, (int)status);
 }
 
 /* A queue pair that failed tells by its completions as well; this one may have none. */
@@ -202,6 +202,12 @@ static void read_events(struct sl_dom *dom)
 		    &event); /* first: a queue pair with one open is not destroyed */
 		on_event(dom, &copy);
 	}
+}
+
+bool sl_rdma_dom_is_dead(struct sl_dom *dom)
+{
+	read_events(dom);
+	return dom->dead;
 }
 
 /* Somebody slept: what woke him? */

@@ -114,7 +114,7 @@ int sl_rdma_home_submit(struct sl_conn *first, enum rdma_stream s, struct sl_op 
 
 static bool is_well(const struct sl_conn *conn)
 {
-	return conn->ready && !conn->ending && !conn->out_ns;
+	return conn->ready && !conn->ending && !conn->out_ns && !conn->dom->dead;
 }
 
 bool sl_rdma_home_has_other(const struct sl_conn *conn)

@@ -17,7 +17,8 @@
  *
  * A channel that drains is in the error state: nothing more of it touches memory
  * here once its last completion has come. What was in flight is then settled: what the peer
- * received (it says how much) is done, the rest is posted again on the new queue pair.
+ * received (it says how much) is done, the rest is posted again on the new queue pair. When
+ * the device is gone (dom->dead) there is none: FRESH then only tells what was received.
  *
  * Immediates sent, messages sent, and receives for messages are streams: each has an order, and
  * so a home, the one lane that carries it. It is lane 0 until that is out; see rdma_home.c.
@@ -314,6 +315,8 @@ int sl_rdma_arm(struct sl_dom *dom, int64_t *wake_ns);
 /* Let progress() look at CONN. Any thread. */
 void sl_rdma_todo(struct sl_conn *conn);
 void sl_rdma_tick_by(struct sl_dom *dom, int64_t when_ns);
+/* Something failed: is it that the device is gone? Then its lanes know it on return. Progress. */
+bool sl_rdma_dom_is_dead(struct sl_dom *dom);
 /* Make room in the completion queue for N more. Progress. */
 int sl_rdma_cq_take(struct sl_dom *dom, uint32_t n, struct slime_error *err);
 void sl_rdma_cq_give(struct sl_dom *dom, uint32_t n);
@@ -495,6 +498,8 @@ void sl_rdma_conn_strike(struct sl_conn *conn, int kind, int status);
 void sl_rdma_conn_end(struct sl_conn *conn, int status);
 /* The peer says, by way of another lane, that CONN leads nowhere. */
 void sl_rdma_conn_leave(struct sl_conn *conn);
+/* Its device is gone: it is out for good, or ends with STATUS if there is no lane beside it. */
+void sl_rdma_conn_lost(struct sl_conn *conn, int status);
 /* Our port went down, or came back. */
 void sl_rdma_conn_port(struct sl_conn *conn, int64_t now);
 /* Channel KIND got its last completion, or ought to have. */

@@ -157,6 +157,18 @@ void sl_rdma_conn_leave(struct sl_conn *conn)
 	sl_rdma_tick_by(conn->dom, conn->answer_by);
 }
 
+void sl_rdma_conn_lost(struct sl_conn *conn, int status)
+{
+	if (sl_rdma_home_has_other(conn)) {
+		sl_rdma_conn_leave(conn);
+		return;
+	}
+	for (struct sl_conn *c = conn->first; c; c = c->next_lane) {
+		if (c->dom->dead)
+			sl_rdma_conn_end(c, status);
+	}
+}
+
 /* The mailbox did not answer in time. */
 static void no_answer(struct sl_conn *conn, int64_t now)
 {
@@ -228,6 +240,8 @@ static void reopen(struct sl_conn *conn, int kind)
 	struct slime_error why = {0};
 	int rc = sl_rdma_chan_open(conn, kind, &why);
 
+	if (rc && conn->ready && sl_rdma_dom_is_dead(conn->dom) && !conn->ending)
+		rc = sl_rdma_chan_open(conn, kind, NULL);
 	if (rc) {
 		sl_rdma_lane_fail(conn, rc, why.text);
 		return;

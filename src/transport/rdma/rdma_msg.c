@@ -81,7 +81,7 @@ void sl_rdma_post_recvs_locked(struct sl_conn *conn, struct sl_op_queue *over)
 	struct rdma_chan *c = &conn->chan[RDMA_MSG];
 	struct sl_op *op;
 
-	if (c->phase == RDMA_NONE || c->phase == RDMA_DRAIN)
+	if (c->phase == RDMA_NONE || c->phase == RDMA_DRAIN || !c->qp)
 		return;
 	while ((op = conn->next_recv) && !c->failed) {
 		uint64_t n = pieces_of(op->iov->len, conn->shift);

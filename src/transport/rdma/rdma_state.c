@@ -41,7 +41,7 @@ static void fill_state(const struct sl_conn *conn, uint16_t flags, struct rdma_s
 		out->chan[i] = (struct rdma_chan_state){
 		    .gen = c->gen,
 		    .linked = c->phase == RDMA_FRESH ? 0 : c->linked,
-		    .qpn = c->qp->qp_num,
+		    .qpn = c->qp ? c->qp->qp_num : 0,
 		    .psn = c->psn,
 		    .count = c->fresh_count,
 		};
@@ -157,6 +157,8 @@ void sl_rdma_lane_fail(struct sl_conn *conn, int rc, const char *why)
 		refuse(conn, rc, why);
 		return;
 	}
+	if (!conn->dom->dead && sl_rdma_dom_is_dead(conn->dom))
+		return;
 	sl_log(SLIME_LOG_INFO, "rdma: a lane over '%s' is given up: %s", conn->dom->name, why);
 	sl_rdma_conn_end(conn, rc);
 }
@@ -247,7 +249,7 @@ void sl_rdma_conn_up(struct sl_conn *conn, int kind)
  */
 bool sl_rdma_is_free(const struct rdma_chan *c)
 {
-	return c->far.gen > c->linked && (!c->far.linked || c->far.linked == c->gen);
+	return c->qp && c->far.gen > c->linked && (!c->far.linked || c->far.linked == c->gen);
 }
 
 /* What the peer says of channel KIND. True: we have news for it. */
