@@ -276,7 +276,7 @@ static int make_loop(slime_agent *agent, const struct slime_agent_opts *opts,
 {
 	struct event_config *config = event_config_new();
 	struct sl_ctrl_opts ctrl = {
-	    .url = opts->ctrl_url, .token = opts->token, .of = &agent->clients};
+	    .url = opts->ctrl_url, .token = opts->token, .of = &agent->clients, .batches = true};
 	int fd;
 
 	/* microseconds count while a link is connecting */

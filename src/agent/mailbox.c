@@ -114,7 +114,7 @@ struct sl_ctrl_call *sl_mailbox_post(slime_agent *agent, const char *peer,
 	                 (json_int_t)atomic_load(&agent->incarnation), "messages", message);
 	json_decref(message);
 	if (path && body)
-		call = sl_ctrl_call(sl_ctrl_of(agent, peer), "POST", path, json_incref(body),
+		call = sl_ctrl_send(sl_ctrl_of(agent, peer), "POST", path, json_incref(body),
 		                    (int)agent->timeout_ms, done, arg);
 	json_decref(body);
 	free(path);

@@ -282,8 +282,8 @@ void sl_register_leave(slime_agent *agent, struct sl_job *job)
 	(void)snprintf(query, sizeof(query), "&incarnation=%llu", (unsigned long long)incarnation);
 	path = incarnation && agent->ctrl ? sl_agent_path(agent, agent->alias, NULL, query) : NULL;
 	job->state = agent;
-	if (path)
-		agent->renew_call = sl_ctrl_call(agent->ctrl, "DELETE", path, NULL,
+	if (path) /* behind what is said to peers, who would not hear it from nobody */
+		agent->renew_call = sl_ctrl_send(agent->ctrl, "DELETE", path, NULL,
 		                                 (int)agent->timeout_ms, on_left, job);
 	free(path);
 	if (!agent->renew_call)

@@ -8,79 +8,59 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/queue.h>
 
 #include "base/error.h"
-#include "ctrl/ctrl_conn.h"
+#include "ctrl/ctrl_impl.h"
 
-enum { CONNS_MAX = 6 /* three of them may be long questions */ };
+enum { WAYS_MAX = 6 /* three of them may be long questions */ };
 
-/* One kept-alive connection; busy while CALL is set. */
-struct conn {
-	struct sl_ctrl_client *client;
-	struct sl_conn *way;
-	struct sl_ctrl_call *call;
-	LIST_ENTRY(conn) entry;
-};
-
-struct sl_ctrl_call {
-	struct sl_ctrl_client *client;
-	struct conn *conn;  /* NULL: in the queue */
-	const char *method; /* a constant */
-	char *path;
-	char *body; /* NULL: none */
-	int timeout_ms;
-	bool again;         /* this is the second try */
-	sl_ctrl_done *done; /* NULL: dropped */
-	void *arg;
-	TAILQ_ENTRY(sl_ctrl_call) entry;
-};
-
-struct sl_ctrl_client {
-	char *host;
-	char *header_host;
-	struct sl_conn_place place;
-	char *token; /* NULL: none */
-	const char *who;
-	const char *unreached; /* what is said of WHO when nobody takes the call */
-	bool listed, ending;
-	LIST_ENTRY(sl_ctrl_client) entry;
-	unsigned nconns;
-	LIST_HEAD(, conn) conns;
-	TAILQ_HEAD(, sl_ctrl_call) queue;
-	struct event *pump; /* the queue may move on */
-};
-
-static void call_free(struct sl_ctrl_call *call)
+static void pump_later(struct sl_ctrl_client *client)
 {
+	if (!TAILQ_EMPTY(&client->queue) || !TAILQ_EMPTY(&client->posts))
+		event_active(client->pump, EV_TIMEOUT, 1);
+}
+
+void sl_ctrl_call_free(struct sl_ctrl_call *call)
+{
+	struct sl_ctrl_call *carried;
+
+	while ((carried = TAILQ_FIRST(&call->carried))) {
+		TAILQ_REMOVE(&call->carried, carried, entry);
+		sl_ctrl_call_free(carried);
+	}
+	if (call->client->posting == call) {
+		call->client->posting = NULL;
+		pump_later(call->client);
+	}
+	json_decref(call->value);
 	free(call->path);
 	free(call->body);
 	free(call);
 }
 
-static void conn_free(struct conn *c)
+static void way_free(struct sl_ctrl_way *w)
 {
-	LIST_REMOVE(c, entry);
-	c->client->nconns--;
-	sl_conn_destroy(c->way);
-	free(c);
+	LIST_REMOVE(w, entry);
+	w->client->nways--;
+	sl_conn_destroy(w->conn);
+	free(w);
 }
 
-static void finish(struct sl_ctrl_call *call, const struct sl_ctrl_reply *reply)
+void sl_ctrl_finish(struct sl_ctrl_call *call, const struct sl_ctrl_reply *reply)
 {
 	if (call->done)
 		call->done(call->arg, reply);
-	call_free(call);
+	sl_ctrl_call_free(call);
 }
 
-static void fail(struct sl_ctrl_call *call, int code, const char *why)
+void sl_ctrl_fail(struct sl_ctrl_call *call, int code, const char *why)
 {
 	struct sl_ctrl_client *client = call->client;
 	struct sl_ctrl_reply reply = {0};
 
 	reply.status =
 	    sl_fail(&reply.err, code, "%s at %s %s", client->who, client->header_host, why);
-	finish(call, &reply);
+	sl_ctrl_finish(call, &reply);
 }
 
 /* The negative errno that a code of the API stands for. */
@@ -106,37 +86,34 @@ static int errno_of(const char *code, int http)
 	return http == 401 || http == 403 ? -EACCES : -EIO;
 }
 
-static void answer(struct sl_ctrl_call *call, const struct sl_answer *in)
+void sl_ctrl_answer(struct sl_ctrl_call *call, int http, json_t *body)
 {
-	struct sl_ctrl_reply reply = {.http = in->http};
-	json_error_t wrong;
+	struct sl_ctrl_reply reply = {.http = http, .body = body};
 
-	reply.body = in->len ? json_loadb(in->body, in->len, JSON_ALLOW_NUL, &wrong) : NULL;
-	if (reply.http < 200 || reply.http > 299) {
-		const char *said = json_string_value(json_object_get(reply.body, "message"));
-		const char *code = json_string_value(json_object_get(reply.body, "code"));
+	if (http < 200 || http > 299) {
+		const char *said = json_string_value(json_object_get(body, "message"));
+		const char *code = json_string_value(json_object_get(body, "code"));
 
-		reply.status = errno_of(code, reply.http);
+		reply.status = errno_of(code, http);
 		if (said)
 			(void)sl_fail(&reply.err, reply.status, "%s", said);
 		else
 			(void)sl_fail(&reply.err, reply.status, "%s at %s answered %d to %s",
-			              call->client->who, call->client->header_host, reply.http,
+			              call->client->who, call->client->header_host, http,
 			              call->path);
-	} else if (!json_is_object(reply.body) && !json_is_array(reply.body)) {
+	} else if (!json_is_object(body) && !json_is_array(body)) {
 		reply.status = sl_fail(&reply.err, -EPROTO, "what answers at %s is not %s: no JSON",
 		                       call->client->header_host, call->client->who);
 	}
-	if (call->done)
-		call->done(call->arg, &reply);
-	json_decref(reply.body);
-	call_free(call);
+	sl_ctrl_finish(call, &reply);
 }
 
-static void pump_later(struct sl_ctrl_client *client)
+static void read_answer(struct sl_ctrl_call *call, const struct sl_answer *in)
 {
-	if (!TAILQ_EMPTY(&client->queue))
-		event_active(client->pump, EV_TIMEOUT, 1);
+	json_t *body = in->len ? json_loadb(in->body, in->len, JSON_ALLOW_NUL, NULL) : NULL;
+
+	sl_ctrl_answer(call, in->http, body);
+	json_decref(body);
 }
 
 static void on_done(void *arg, const struct sl_conn_result *result)
@@ -145,41 +122,41 @@ static void on_done(void *arg, const struct sl_conn_result *result)
 	struct sl_ctrl_client *client = call->client;
 
 	/* the connection is not done with this yet, so it is used again from the loop */
-	call->conn->call = NULL;
-	call->conn = NULL;
+	call->way->call = NULL;
+	call->way = NULL;
 	pump_later(client);
 	if (!result->status) {
-		answer(call, result->answer);
+		read_answer(call, result->answer);
 	} else if (result->was_kept && !call->again && call->done) {
 		call->again = true; /* it had closed the kept connection */
 		TAILQ_INSERT_HEAD(&client->queue, call, entry);
 		pump_later(client);
 	} else {
-		fail(call, result->status, result->why ? result->why : client->unreached);
+		sl_ctrl_fail(call, result->status, result->why ? result->why : client->unreached);
 	}
 }
 
-static struct conn *conn_of(struct sl_ctrl_client *client)
+static struct sl_ctrl_way *way_of(struct sl_ctrl_client *client)
 {
-	struct conn *c;
+	struct sl_ctrl_way *w;
 
-	LIST_FOREACH(c, &client->conns, entry)
+	LIST_FOREACH(w, &client->ways, entry)
 	{
-		if (!c->call)
-			return c;
+		if (!w->call)
+			return w;
 	}
-	c = calloc(1, sizeof(*c));
-	if (!c)
+	w = calloc(1, sizeof(*w));
+	if (!w)
 		return NULL;
-	c->way = sl_conn_create(&client->place);
-	if (!c->way) {
-		free(c);
+	w->conn = sl_conn_create(&client->place);
+	if (!w->conn) {
+		free(w);
 		return NULL;
 	}
-	c->client = client;
-	client->nconns++;
-	LIST_INSERT_HEAD(&client->conns, c, entry);
-	return c;
+	w->client = client;
+	client->nways++;
+	LIST_INSERT_HEAD(&client->ways, w, entry);
+	return w;
 }
 
 static int fill(const struct sl_ctrl_call *call, struct evbuffer *out)
@@ -204,52 +181,55 @@ static int fill(const struct sl_ctrl_call *call, struct evbuffer *out)
 
 static int start(struct sl_ctrl_call *call)
 {
-	struct conn *c = conn_of(call->client);
-	struct evbuffer *out = c ? evbuffer_new() : NULL;
+	struct sl_ctrl_way *w = way_of(call->client);
+	struct evbuffer *out = w ? evbuffer_new() : NULL;
 	int rc = out ? fill(call, out) : -ENOMEM;
 
 	if (!rc)
-		rc = sl_conn_ask(c->way, out, call->timeout_ms, on_done, call);
+		rc = sl_conn_ask(w->conn, out, call->timeout_ms, on_done, call);
 	if (out)
 		evbuffer_free(out);
 	if (rc)
 		return rc;
-	c->call = call;
-	call->conn = c;
+	w->call = call;
+	call->way = w;
 	return 0;
 }
 
 static bool all_busy(const struct sl_ctrl_client *client)
 {
-	const struct conn *c;
+	const struct sl_ctrl_way *w;
 
-	LIST_FOREACH(c, &client->conns, entry)
+	LIST_FOREACH(w, &client->ways, entry)
 	{
-		if (!c->call)
+		if (!w->call)
 			return false;
 	}
-	return client->nconns >= CONNS_MAX;
+	return client->nways >= WAYS_MAX;
 }
 
 /* End every call. What their DONE asks next is ended as well. */
 static void end_all(struct sl_ctrl_client *client)
 {
 	struct sl_ctrl_call *call;
-	struct conn *c;
+	struct sl_ctrl_way *w;
 
 	for (;;) {
-		call = TAILQ_FIRST(&client->queue);
+		struct sl_ctrl_calls *list =
+		    TAILQ_EMPTY(&client->queue) ? &client->posts : &client->queue;
+
+		call = TAILQ_FIRST(list);
 		if (call)
-			TAILQ_REMOVE(&client->queue, call, entry);
-		c = call ? NULL : LIST_FIRST(&client->conns);
-		if (c) {
-			call = c->call;
-			conn_free(c);
+			TAILQ_REMOVE(list, call, entry);
+		w = call ? NULL : LIST_FIRST(&client->ways);
+		if (w) {
+			call = w->call;
+			way_free(w);
 		} else if (!call) {
 			return;
 		}
 		if (call)
-			fail(call, -ECANCELED, "is not asked any more");
+			sl_ctrl_fail(call, -ECANCELED, "is not asked any more");
 	}
 }
 
@@ -265,36 +245,50 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 		sl_ctrl_destroy(client);
 		return;
 	}
+	sl_ctrl_gather(client);
 	while ((call = TAILQ_FIRST(&client->queue)) && !all_busy(client)) {
 		TAILQ_REMOVE(&client->queue, call, entry);
 		if (start(call))
-			fail(call, -ENOMEM, "could not be asked: no memory");
+			sl_ctrl_fail(call, -ENOMEM, "could not be asked: no memory");
 	}
+}
+
+struct sl_ctrl_call *sl_ctrl_call_new(struct sl_ctrl_client *client, const char *method,
+                                      const char *path, json_t *body)
+{
+	struct sl_ctrl_call *call = calloc(1, sizeof(*call));
+
+	if (call) {
+		call->client = client;
+		call->method = method;
+		call->path = strdup(path);
+		call->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
+		TAILQ_INIT(&call->carried);
+	}
+	if (call && (!call->path || (body && !call->body))) {
+		sl_ctrl_call_free(call);
+		call = NULL;
+	}
+	json_decref(body);
+	return call;
 }
 
 struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *method,
                                   const char *path, json_t *body, int timeout_ms,
                                   sl_ctrl_done *done, void *arg)
 {
-	struct sl_ctrl_call *call = client ? calloc(1, sizeof(*call)) : NULL;
+	struct sl_ctrl_call *call;
 
-	if (!call) {
+	if (!client) {
 		json_decref(body);
 		return NULL;
 	}
-	call->client = client;
-	call->method = method;
-	call->path = strdup(path);
-	call->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	call = sl_ctrl_call_new(client, method, path, body);
+	if (!call)
+		return NULL;
 	call->timeout_ms = timeout_ms;
 	call->done = done;
 	call->arg = arg;
-	if (!call->path || (body && !call->body)) {
-		json_decref(body);
-		call_free(call);
-		return NULL;
-	}
-	json_decref(body);
 	/* from the loop, so that DONE never comes from within this call */
 	TAILQ_INSERT_TAIL(&client->queue, call, entry);
 	event_active(client->pump, EV_TIMEOUT, 1);
@@ -303,11 +297,16 @@ struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *met
 
 void sl_ctrl_drop(struct sl_ctrl_call *call)
 {
-	if (call->conn)
-		conn_free(call->conn); /* with its request; the answer may be on the wire already */
+	if (call->carrier || call->client->posting == call) {
+		call->done = NULL; /* it goes its way: that costs less than a new connection */
+		return;
+	}
+	if (call->way)
+		way_free(call->way); /* with its request; the answer may be on the wire already */
 	else
-		TAILQ_REMOVE(&call->client->queue, call, entry);
-	call_free(call);
+		TAILQ_REMOVE(call->waits ? &call->client->posts : &call->client->queue, call,
+		             entry);
+	sl_ctrl_call_free(call);
 }
 
 /* HOST:PORT of the url, as a Host header has it. */
@@ -399,6 +398,7 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 	if (!client)
 		return sl_fail(err, -ENOMEM, "no memory for a client");
 	client->place.loop = opts->loop;
+	client->batches = opts->batches;
 	client->who = opts->who ? opts->who : "the control plane";
 	client->unreached =
 	    opts->who ? "cannot be reached"
@@ -407,8 +407,9 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 		LIST_INSERT_HEAD(opts->of, client, entry);
 		client->listed = true;
 	}
-	LIST_INIT(&client->conns);
+	LIST_INIT(&client->ways);
 	TAILQ_INIT(&client->queue);
+	TAILQ_INIT(&client->posts);
 	rc = parse_url(client, opts, err);
 	if (!rc)
 		rc = take_token(client, opts->token, err);
@@ -426,20 +427,24 @@ int sl_ctrl_create(const struct sl_ctrl_opts *opts, struct sl_ctrl_client **out,
 void sl_ctrl_destroy(struct sl_ctrl_client *client)
 {
 	struct sl_ctrl_call *call;
-	struct conn *c;
+	struct sl_ctrl_way *w;
 
 	if (!client)
 		return;
 	if (client->listed)
 		LIST_REMOVE(client, entry);
+	while ((call = TAILQ_FIRST(&client->posts))) {
+		TAILQ_REMOVE(&client->posts, call, entry);
+		sl_ctrl_call_free(call);
+	}
 	while ((call = TAILQ_FIRST(&client->queue))) {
 		TAILQ_REMOVE(&client->queue, call, entry);
-		call_free(call);
+		sl_ctrl_call_free(call);
 	}
-	while ((c = LIST_FIRST(&client->conns))) {
-		if (c->call)
-			call_free(c->call);
-		conn_free(c);
+	while ((w = LIST_FIRST(&client->ways))) {
+		if (w->call)
+			sl_ctrl_call_free(w->call);
+		way_free(w);
 	}
 	if (client->pump)
 		event_free(client->pump);
@@ -458,14 +463,14 @@ void sl_ctrl_end(struct sl_ctrl_client *client)
 
 bool sl_ctrl_is_idle(const struct sl_ctrl_client *client)
 {
-	const struct conn *c;
+	const struct sl_ctrl_way *w;
 
-	LIST_FOREACH(c, &client->conns, entry)
+	LIST_FOREACH(w, &client->ways, entry)
 	{
-		if (c->call)
+		if (w->call)
 			return false;
 	}
-	return TAILQ_EMPTY(&client->queue);
+	return TAILQ_EMPTY(&client->queue) && TAILQ_EMPTY(&client->posts);
 }
 
 char *sl_ctrl_quote(const char *name)

@@ -31,6 +31,7 @@ struct sl_ctrl_opts {
 	const char *ca_file, *cert_file, *key_file;
 	const char *who;            /* in sentences, a constant; NULL: "the control plane" */
 	struct sl_ctrl_clients *of; /* listed there until it is destroyed; NULL: nowhere */
+	bool batches;               /* it takes many posts in one: /v1/batch */
 };
 
 /*
@@ -69,6 +70,13 @@ bool sl_ctrl_is_idle(const struct sl_ctrl_client *client);
  * -ETIMEDOUT. Returns NULL when there is no memory, or CLIENT is NULL, and DONE is not called.
  */
 struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *method,
+                                  const char *path, json_t *body, int timeout_ms,
+                                  sl_ctrl_done *done, void *arg);
+/*
+ * As sl_ctrl_call(), in turn: where the server takes batches, one such is underway at a time, and
+ * of those that are asked meanwhile the ones with a body go together behind it.
+ */
+struct sl_ctrl_call *sl_ctrl_send(struct sl_ctrl_client *client, const char *method,
                                   const char *path, json_t *body, int timeout_ms,
                                   sl_ctrl_done *done, void *arg);
 /* Forget it: DONE will not come. */

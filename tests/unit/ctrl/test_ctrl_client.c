@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The client against a server of its own making, on the same loop: what it says is said byte by
- * byte. */
+/* The client against server.c. */
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -19,164 +16,7 @@
 #include <cmocka.h>
 
 #include "ctrl/ctrl_client.h"
-
-/* What the server does with the n-th request that it sees, over all connections. */
-struct script {
-	const char *answer; /* NULL: hang up without one */
-	int hang_up;        /* after it */
-	int silent;         /* neither */
-};
-
-static struct event_base *loop;
-static struct evconnlistener *listener;
-static struct sl_ctrl_client *client;
-static const struct script *script;
-static unsigned nscript, requests, connections;
-static char seen[4096];
-static struct bufferevent *guest[8];
-static unsigned guests;
-
-#define OK_JSON "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"n\": 17}"
-
-static void hang_up(struct bufferevent *bev)
-{
-	for (unsigned i = 0; i < guests; i++) {
-		if (guest[i] == bev)
-			guest[i] = NULL;
-	}
-	bufferevent_free(bev);
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-	(void)arg;
-	if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
-		hang_up(bev);
-}
-
-static void on_sent(struct bufferevent *bev, void *arg)
-{
-	(void)arg;
-	hang_up(bev);
-}
-
-/* A request is here when its body is: the tests send bodies that end in "}". */
-static void on_read(struct bufferevent *bev, void *arg)
-{
-	struct evbuffer *in = bufferevent_get_input(bev);
-	struct evbuffer_ptr end = evbuffer_search(in, "\r\n\r\n", 4, NULL);
-	const struct script *s = &script[requests < nscript ? requests : nscript - 1];
-	size_t n;
-
-	(void)arg;
-	if (end.pos < 0)
-		return;
-	n = (size_t)evbuffer_copyout(in, seen, sizeof(seen) - 1);
-	seen[n] = '\0';
-	if (strstr(seen, "Content-Length:") && seen[n - 1] != '}')
-		return;
-	(void)evbuffer_drain(in, n);
-	requests++;
-	if (s->silent)
-		return;
-	if (!s->answer) {
-		hang_up(bev);
-		return;
-	}
-	(void)bufferevent_write(bev, s->answer, strlen(s->answer));
-	if (s->hang_up)
-		bufferevent_setcb(bev, NULL, on_sent, on_event, NULL);
-}
-
-static void on_guest(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa, int len,
-                     void *arg)
-{
-	struct bufferevent *bev = bufferevent_socket_new(loop, fd, BEV_OPT_CLOSE_ON_FREE);
-
-	(void)l;
-	(void)sa;
-	(void)len;
-	(void)arg;
-	connections++;
-	guest[guests++] = bev;
-	bufferevent_setcb(bev, on_read, NULL, on_event, NULL);
-	(void)bufferevent_enable(bev, EV_READ | EV_WRITE);
-}
-
-static void serve(const struct script *what, unsigned n)
-{
-	script = what;
-	nscript = n;
-}
-
-static int setup(void **state)
-{
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(sin);
-	struct sl_ctrl_opts opts = {.token = "s3cret"};
-	char url[64];
-
-	(void)state;
-	requests = connections = guests = 0;
-	seen[0] = '\0';
-	loop = event_base_new();
-	listener = evconnlistener_new_bind(loop, on_guest, NULL, LEV_OPT_CLOSE_ON_FREE, 8,
-	                                   (struct sockaddr *)&sin, sizeof(sin));
-	assert_non_null(listener);
-	assert_int_equal(
-	    getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)&sin, &len), 0);
-	(void)snprintf(url, sizeof(url), "127.0.0.1:%u", ntohs(sin.sin_port));
-	opts.loop = loop;
-	opts.url = url;
-	assert_int_equal(sl_ctrl_create(&opts, &client, NULL), 0);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	sl_ctrl_destroy(client);
-	if (listener)
-		evconnlistener_free(listener);
-	for (unsigned i = 0; i < guests; i++) {
-		if (guest[i])
-			bufferevent_free(guest[i]);
-	}
-	event_base_free(loop);
-	return 0;
-}
-
-struct outcome {
-	unsigned times;
-	int status, http;
-	json_int_t n;
-	char text[252];
-};
-
-static void on_done(void *arg, const struct sl_ctrl_reply *reply)
-{
-	struct outcome *o = arg;
-
-	o->times++;
-	o->status = reply->status;
-	o->http = reply->http;
-	o->n = json_integer_value(json_object_get(reply->body, "n"));
-	(void)strcpy(o->text, reply->err.text);
-	(void)event_base_loopbreak(loop);
-}
-
-static struct outcome ask(const char *method, json_t *body, int timeout_ms)
-{
-	struct outcome o = {0};
-
-	assert_non_null(
-	    sl_ctrl_call(client, method, "/v1/agents?scope=", body, timeout_ms, on_done, &o));
-	assert_int_equal(o.times, 0); /* never from within */
-	while (!o.times)
-		(void)event_base_loop(loop, EVLOOP_ONCE);
-	assert_int_equal(o.times, 1);
-	return o;
-}
+#include "server.h"
 
 static void an_answer_comes_back_as_json(void **state)
 {
@@ -352,7 +192,7 @@ static void many_calls_at_once_share_few_connections(void **state)
 	(void)state;
 	(void)s;
 	/* the guests' array is small on purpose: no more than sixteen may ever come */
-	assert_true(sizeof(guest) / sizeof(guest[0]) == 8);
+	assert_true(GUESTS_MAX == 8);
 	serve(&(const struct script){.answer = OK_JSON}, 1);
 	for (size_t i = 0; i < 8; i++)
 		assert_non_null(sl_ctrl_call(client, "GET", "/x", NULL, 5000, on_done, &o[i]));
@@ -476,7 +316,7 @@ static void names_are_quoted_for_urls(void **state)
 
 int main(void)
 {
-#define WITH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define WITH(t) cmocka_unit_test_setup_teardown(t, server_setup, server_teardown)
 	const struct CMUnitTest tests[] = {
 	    WITH(an_answer_comes_back_as_json),
 	    WITH(an_answer_may_have_a_nul_in_its_text),
