@@ -249,6 +249,8 @@ static void reply_inner(void *arg, struct call_answer *answer)
 
 	if (answer->json)
 		body = json_deep_copy(answer->json);
+	else if (answer->text && answer->type && !strcmp(answer->type, "application/json"))
+		body = json_text_parse(answer->text, answer->len, 0, NULL);
 	else if (answer->text)
 		body = json_stringn(answer->text, answer->len);
 	inner->done(inner->arg, answer->status, body);

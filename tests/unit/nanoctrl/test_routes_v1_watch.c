@@ -196,6 +196,42 @@ static void mail_of_a_fenced_sender_or_to_a_fenced_receiver_is_refused(void **st
 	                 410);
 }
 
+static void mail_goes_to_whoever_the_receiver_is_by_now_and_says_so(void **state)
+{
+	long long a = make_agent("a"), b = make_agent("b"), new;
+
+	(void)state;
+	assert_int_equal(reply_number(send_mail(a, "{}"), "incarnation"), b);
+	assert_int_equal(reply_number(send_mail(a, "{}"), "incarnation"), b);
+	new = reply_number(caller_ask("POST", "/v1/agents", "{'alias':'b','replace':%lld}", b),
+	                   "incarnation");
+	assert_int_equal(reply_number(send_mail(a, "{}"), "incarnation"), new);
+	assert_int_equal(n_messages(new, 0, 0), 1);
+	assert_int_equal(
+	    caller_ask("DELETE", caller_text("/v1/agents/b?incarnation=%lld", new), NULL)->status,
+	    200);
+	assert_int_equal(send_mail(a, "{}")->status, 404);
+	new = make_agent("b");
+	assert_int_equal(reply_number(send_mail(a, "{}"), "incarnation"), new);
+}
+
+static void mail_is_read_in_a_batch_too(void **state)
+{
+	long long a = make_agent("a"), b = make_agent("b");
+	const struct reply *reply;
+	json_t *body;
+
+	(void)state;
+	assert_int_equal(send_mail(a, "{'n':1},{'n':2}")->status, 200);
+	reply = caller_ask("POST", "/v1/batch",
+	                   "{'requests':[{'method':'GET','path':"
+	                   "'/v1/agents/b/mailbox?incarnation=%lld'}]}",
+	                   b);
+	body =
+	    json_object_get(json_array_get(json_object_get(reply->json, "responses"), 0), "body");
+	assert_int_equal(json_array_size(json_object_get(body, "messages")), 2);
+}
+
 static void a_mailbox_is_bounded(void **state)
 {
 	static char large[70 << 10];
@@ -517,6 +553,8 @@ int main(void)
 	    TEST(a_wait_for_mail_ends_with_its_agent),
 	    TEST(who_hangs_up_waits_no_more),
 	    TEST(mail_of_a_fenced_sender_or_to_a_fenced_receiver_is_refused),
+	    TEST(mail_goes_to_whoever_the_receiver_is_by_now_and_says_so),
+	    TEST(mail_is_read_in_a_batch_too),
 	    TEST(a_mailbox_is_bounded),
 	    TEST(a_lease_has_one_holder),
 	    TEST(who_waits_for_a_lease_gets_it_when_it_is_free),
