@@ -84,10 +84,15 @@ static void on_posted(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_link *link = arg;
 
+	json_int_t to = json_integer_value(json_object_get(reply->body, "incarnation"));
+
 	link->post = NULL;
+	link->called = !reply->status && to > 0 ? (uint64_t)to : 0;
 	if (reply->status)
 		sl_link_say(link, reply->err.text);
-	sl_link_step(link, reply->status ? SL_EV_NO_PEER : SL_EV_POSTED);
+	sl_link_step(link, link->seen > link->called ? SL_EV_NEW_LIFE
+	                   : reply->status           ? SL_EV_NO_PEER
+	                                             : SL_EV_POSTED);
 }
 
 static void fill_message(slime_link *link, enum sl_message_type type, struct sl_message *msg)
@@ -134,6 +139,7 @@ static void post_call(slime_link *link)
 	memcpy(msg.key, link->key, sizeof(msg.key));
 	memcpy(msg.transport, link->transport, sizeof(msg.transport));
 	drop_post(link);
+	link->called = link->seen = 0;
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_posted, link);
 	if (!link->post) {
 		(void)sl_not_asked(link->agent, link->peer, &err);
@@ -248,13 +254,19 @@ static void refuse(slime_link *link)
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_answered, link);
 }
 
+/* Is there an endpoint that has not begun to connect? We have called as well, and it will do. */
+static bool has_fresh_session(const slime_link *link)
+{
+	return link->session && !link->session->life[0];
+}
+
 /* We are called: an endpoint for it, and an answer. */
 static void accept_call(slime_link *link)
 {
 	(void)event_del(link->timer);
 	drop_post(link);
 	link->caller = false;
-	if (!renew_session(link)) {
+	if (!has_fresh_session(link) && !renew_session(link)) {
 		refuse(link);
 		sl_link_step(link, SL_EV_FAILED);
 		return;

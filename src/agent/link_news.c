@@ -125,6 +125,16 @@ void sl_link_settled(slime_agent *agent, uint64_t serial)
 		sl_link_step(link, SL_EV_TIMER); /* which is to look */
 }
 
+/* INCARNATION is no news where the peer has our call already, or will have it. */
+static bool has_our_call(slime_link *link, uint64_t incarnation)
+{
+	if (link->peer_life[0] || !link->caller || link->state != SLIME_LINK_RESOLVING)
+		return false;
+	if (link->post)
+		link->seen = incarnation;
+	return link->post || incarnation <= link->called;
+}
+
 void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, uint64_t incarnation)
 {
 	slime_link *link, *next;
@@ -136,6 +146,10 @@ void sl_link_peer_seen(slime_agent *agent, const char *peer, const char *life, u
 		if (strcmp(link->peer_life, life) == 0 && link->state != SLIME_LINK_LOST &&
 		    link->state != SLIME_LINK_RECONNECTING) {
 			met(link, life, incarnation); /* it has only registered anew */
+			continue;
+		}
+		if (has_our_call(link, incarnation)) {
+			met(link, life, incarnation);
 			continue;
 		}
 		if (link->state == SLIME_LINK_UP)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""News of a region that overtake the answer to a question about it."""
+"""News that overtake the answer to a question, and news that are none."""
 
 import pytest
 from agents import Daemon, Tool
@@ -53,3 +53,16 @@ def test_news_of_other_regions_cost_no_second_question(three):
     assert overtaken(gate, a, lambda: b.ok("publish", 0, "other")) == "0"
     a.ok("check", 0, 4096, 2)
     assert gate.seen(KV) == 1
+
+
+def test_a_peer_that_has_our_call_is_not_called_again_when_we_hear_that_it_is_there():
+    with Daemon() as ctrl, Gate(ctrl) as gate, Tool(gate.url) as a, Tool(ctrl.url) as b:
+        a.agent(0, "a")
+        b.agent(0, "b")  # behind a, which will hear of it
+        gate.hold("GET /v1/agents/a/mailbox")
+        a.ok("connect", 0, "b", "-")
+        gate.wait_seen("GET /v1/watch", 2)  # it has heard
+        gate.wait_held()
+        gate.hold(None)
+        a.ok("wait", 0, "b", 10000)
+        assert gate.seen("POST /v1/agents/b/mailbox") == 1
