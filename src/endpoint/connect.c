@@ -234,24 +234,28 @@ void sl_connect_tell(slime_ep *ep)
 	sl_cq_post(cq, &res);
 }
 
+static void leave_locked(slime_ctx *ctx, slime_ep *ep) SL_REQUIRES(ctx->list_lock)
+{
+	if (!ep->is_connecting)
+		return;
+	ep->is_connecting = false;
+	LIST_REMOVE(ep, entry);
+	atomic_fetch_sub(&ctx->nconnecting, 1);
+}
+
 int sl_connect_step(slime_ctx *ctx)
 {
-	slime_ep **at = &ctx->connecting;
+	slime_ep *ep, *next;
 	int changed = 0;
 
 	sl_lock_take(&ctx->list_lock);
-	while (*at) {
-		slime_ep *ep = *at;
-
+	for (ep = LIST_FIRST(&ctx->connecting); ep; ep = next) {
+		next = LIST_NEXT(ep, entry);
 		sl_lock_take(&ep->lock);
 		if (atomic_load(&ep->state) == SL_EP_CONNECTING && step_locked(ep))
 			changed++;
-		if (atomic_load(&ep->state) != SL_EP_CONNECTING) {
-			*at = ep->next_connecting;
-			atomic_fetch_sub(&ctx->nconnecting, 1);
-		} else {
-			at = &ep->next_connecting;
-		}
+		if (atomic_load(&ep->state) != SL_EP_CONNECTING)
+			leave_locked(ctx, ep);
 		sl_lock_drop(&ep->lock);
 		sl_connect_tell(ep);
 	}
@@ -264,13 +268,7 @@ void sl_connect_forget(slime_ep *ep)
 	slime_ctx *ctx = ep->ctx;
 
 	sl_lock_take(&ctx->list_lock);
-	for (slime_ep **at = &ctx->connecting; *at; at = &(*at)->next_connecting) {
-		if (*at == ep) {
-			*at = ep->next_connecting;
-			atomic_fetch_sub(&ctx->nconnecting, 1);
-			break;
-		}
-	}
+	leave_locked(ctx, ep);
 	sl_lock_drop(&ctx->list_lock);
 }
 
@@ -279,8 +277,8 @@ static void connect_later(slime_ep *ep)
 	slime_ctx *ctx = ep->ctx;
 
 	sl_lock_take(&ctx->list_lock);
-	ep->next_connecting = ctx->connecting;
-	ctx->connecting = ep;
+	LIST_INSERT_HEAD(&ctx->connecting, ep, entry);
+	ep->is_connecting = true;
 	atomic_fetch_add(&ctx->nconnecting, 1);
 	sl_lock_drop(&ctx->list_lock);
 	sl_kick(ctx);

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include <slime/slime.h>
 
@@ -86,7 +87,7 @@ struct slime_ctx {
 	struct sl_ctx_dom doms[SL_DOMS_MAX];
 
 	struct sl_lock list_lock;
-	struct slime_ep *connecting; /* under list_lock, through ep->next_connecting */
+	LIST_HEAD(, slime_ep) connecting; /* under list_lock, as ep->is_connecting */
 	_Atomic uint32_t nconnecting;
 };
 
@@ -237,7 +238,8 @@ struct slime_ep {
 	uint32_t lanes_wanted;
 	struct slime_desc *peer_desc; /* while connecting */
 	struct slime_error failure;
-	struct slime_ep *next_connecting;
+	bool is_connecting; /* in ctx->connecting */
+	LIST_ENTRY(slime_ep) entry;
 
 	_Atomic(slime_cq *)
 	    settled; /* where to tell so, a place reserved; NULL: nowhere, or told */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -45,11 +46,12 @@ struct sl_reg {
 };
 
 struct sl_conn {
-	struct sl_conn *next; /* in conns */
+	LIST_ENTRY(sl_conn) entry; /* in conns */
 	struct sl_dom *dom;
 	struct sl_conn *peer; /* when both sides have called connect() */
 	uint64_t id;
 	uint64_t peer_id; /* 0: connect() was not called */
+	unsigned callers; /* that have called connect() with our address, and are there */
 	bool closed;      /* on this side */
 	bool broken;      /* on the other */
 	struct sl_op_queue sends, recvs, imm_recvs;
@@ -58,9 +60,11 @@ struct sl_conn {
 	struct sl_imm_queue imms;
 };
 
+enum { BUCKETS = 1024 };
+
 /* Guards everything in this file. Never held across sl_op_done(). */
 static struct sl_lock lock = SL_LOCK_INIT;
-static struct sl_conn *conns;
+static LIST_HEAD(conn_list, sl_conn) conns[BUCKETS]; /* by id, which is random */
 static struct sl_reg *regs;
 static uint8_t process_id[SL_SECRET_LEN]; /* zero until needed */
 
@@ -227,8 +231,7 @@ static int lo_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts, s
 	}
 	conn->dom = dom;
 	sl_lock_take(&lock);
-	conn->next = conns;
-	conns = conn;
+	LIST_INSERT_HEAD(&conns[conn->id % BUCKETS], conn, entry);
 	sl_lock_drop(&lock);
 	*out = conn;
 	return 0;
@@ -249,11 +252,14 @@ static int lo_conn_pack(const struct sl_conn *conn, struct sl_blob *out, struct 
 
 static struct sl_conn *find_locked(uint64_t id)
 {
-	struct sl_conn *c = conns;
+	struct sl_conn *c;
 
-	while (c && c->id != id)
-		c = c->next;
-	return c;
+	LIST_FOREACH(c, &conns[id % BUCKETS], entry)
+	{
+		if (c->id == id)
+			return c;
+	}
+	return NULL;
 }
 
 static int lo_connect(struct sl_conn *conn, const struct sl_blob *peer, struct slime_error *err)
@@ -280,6 +286,7 @@ static int lo_connect(struct sl_conn *conn, const struct sl_blob *peer, struct s
 		rc = sl_fail(err, -ECONNREFUSED, "the peer's endpoint has another peer");
 	} else {
 		conn->peer_id = id;
+		other->callers++;
 		if (other->peer_id == conn->id) {
 			conn->peer = other;
 			other->peer = conn;
@@ -297,10 +304,7 @@ static int lo_conn_ready(struct sl_conn *conn, struct slime_error *err)
 	if (conn->peer) {
 		rc = SL_CONN_READY;
 	} else if (!conn->peer_id) {
-		for (struct sl_conn *c = conns; c; c = c->next) {
-			if (c->peer_id == conn->id)
-				rc = SL_CONN_CALLED;
-		}
+		rc = conn->callers ? SL_CONN_CALLED : SL_CONN_WAITING;
 	} else if (!find_locked(conn->peer_id)) {
 		rc = sl_fail(err, -ECONNREFUSED, "the peer's endpoint is gone");
 	}
@@ -346,13 +350,13 @@ static void lo_conn_close(struct sl_conn *conn)
 
 static void lo_conn_destroy(struct sl_conn *conn)
 {
+	struct sl_conn *called;
+
 	sl_lock_take(&lock);
-	for (struct sl_conn **p = &conns; *p; p = &(*p)->next) {
-		if (*p == conn) {
-			*p = conn->next;
-			break;
-		}
-	}
+	LIST_REMOVE(conn, entry);
+	called = conn->peer_id ? find_locked(conn->peer_id) : NULL;
+	if (called)
+		called->callers--;
 	if (conn->peer)
 		conn->peer->peer = NULL;
 	sl_lock_drop(&lock);

@@ -33,7 +33,6 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
                            struct sl_conn **out, struct slime_error *err)
 {
 	struct sl_conn *c = calloc(1, sizeof(*c));
-	struct sl_conn **bucket;
 	int rc;
 
 	if (!c)
@@ -59,11 +58,8 @@ static int tcp_conn_create(struct sl_dom *dom, const struct sl_conn_opts *opts,
 		return sl_fail(err, rc, "no memory or no random bytes for a connection");
 	}
 	sl_lock_take(&dom->lock);
-	bucket = &dom->by_id[c->me.id % TCP_BUCKETS];
-	c->next_same = *bucket;
-	*bucket = c;
-	c->next = dom->conns;
-	dom->conns = c;
+	LIST_INSERT_HEAD(&dom->by_id[c->me.id % TCP_BUCKETS], c, same);
+	LIST_INSERT_HEAD(&dom->conns, c, entry);
 	sl_lock_drop(&dom->lock);
 	*out = c;
 	return 0;
@@ -430,12 +426,15 @@ static void tcp_conn_close(struct sl_conn *c)
 	sl_tcp_todo(c);
 }
 
-static void unlink_conn(struct sl_conn **at, struct sl_conn *c, size_t next)
+static void leave_todo_locked(struct sl_dom *dom, struct sl_conn *c) SL_REQUIRES(dom->lock)
 {
-	while (*at && *at != c)
-		at = (struct sl_conn **)(void *)((char *)*at + next);
-	if (*at)
-		*at = *(struct sl_conn **)(void *)((char *)c + next);
+	struct sl_conn **at = &dom->todo;
+
+	if (!c->in_todo)
+		return;
+	while (*at != c) /* who is destroyed was closed just before, and is at the front */
+		at = &(*at)->next_todo;
+	*at = c->next_todo;
 }
 
 static void tcp_conn_destroy(struct sl_conn *c)
@@ -443,9 +442,9 @@ static void tcp_conn_destroy(struct sl_conn *c)
 	struct sl_dom *dom = c->dom;
 
 	sl_lock_take(&dom->lock);
-	unlink_conn(&dom->conns, c, offsetof(struct sl_conn, next));
-	unlink_conn(&dom->by_id[c->me.id % TCP_BUCKETS], c, offsetof(struct sl_conn, next_same));
-	unlink_conn(&dom->todo, c, offsetof(struct sl_conn, next_todo));
+	LIST_REMOVE(c, entry);
+	LIST_REMOVE(c, same);
+	leave_todo_locked(dom, c);
 	sl_lock_drop(&dom->lock);
 	if (c->connecting)
 		atomic_fetch_sub(&dom->nconns, 1);

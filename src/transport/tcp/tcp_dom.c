@@ -124,11 +124,14 @@ void sl_tcp_go_on(struct sl_conn *conn)
 
 struct sl_conn *sl_tcp_find_locked(struct sl_dom *dom, uint64_t id)
 {
-	struct sl_conn *c = dom->by_id[id % TCP_BUCKETS];
+	struct sl_conn *c;
 
-	while (c && c->me.id != id)
-		c = c->next_same;
-	return c;
+	LIST_FOREACH(c, &dom->by_id[id % TCP_BUCKETS], same)
+	{
+		if (c->me.id == id)
+			return c;
+	}
+	return NULL;
 }
 
 /*
@@ -367,8 +370,9 @@ static void tick(struct sl_dom *dom, int64_t now)
 		sl_tcp_watch(dom, &dom->listener, EPOLLIN);
 	}
 	sl_lock_take(&dom->lock);
-	for (struct sl_conn *c = dom->conns; c;) {
-		struct sl_conn *next = c->next; /* only the progress lock's holder takes any out */
+	for (struct sl_conn *c = LIST_FIRST(&dom->conns); c;) {
+		struct sl_conn *next =
+		    LIST_NEXT(c, entry); /* only the progress lock's holder takes any out */
 
 		sl_lock_drop(&dom->lock);
 		sl_tcp_conn_tick(c, now);
@@ -518,13 +522,14 @@ int sl_tcp_reg(struct sl_dom *dom, const struct sl_mem *mem, uint32_t access, st
 void sl_tcp_unreg(struct sl_reg *reg)
 {
 	struct sl_dom *dom = reg->dom;
+	struct sl_conn *c;
 
 	sl_lock_take(&dom->lock);
 	sl_lock_take(&dom->reg_lock);
 	dom->regs[(uint32_t)reg->id] = NULL;
 	dom->nregs = (uint32_t)reg->id; /* where the search for a free place begins */
-	for (struct sl_conn *c = dom->conns; c; c = c->next)
-		sl_tcp_serve_unreg_locked(c, reg);
+	LIST_FOREACH(c, &dom->conns, entry)
+	sl_tcp_serve_unreg_locked(c, reg);
 	sl_lock_drop(&dom->reg_lock);
 	sl_lock_drop(&dom->lock);
 	free(reg);

@@ -15,6 +15,7 @@
 #define SL_TCP_IMPL_H
 
 #include <netinet/in.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -224,8 +225,8 @@ struct tcp_guest {
 
 struct sl_conn {
 	struct sl_dom *dom;
-	struct sl_conn *next, *next_same; /* in dom->conns, in a bucket of dom->by_id */
-	struct sl_conn *first;            /* lane 0 */
+	LIST_ENTRY(sl_conn) entry, same; /* in dom->conns, in a bucket of dom->by_id */
+	struct sl_conn *first;           /* lane 0 */
 	struct sl_conn *next_todo;
 	bool in_todo; /* dom->lock */
 	uint32_t lane;
@@ -265,6 +266,7 @@ struct sl_conn {
 	struct tcp_serve serve;
 };
 
+LIST_HEAD(tcp_conns, sl_conn);
 enum { TCP_BUCKETS = 1024 };
 
 struct sl_dom {
@@ -288,8 +290,8 @@ struct sl_dom {
 	char *scratch;
 
 	struct sl_lock lock; /* the lists of connections */
-	struct sl_conn *conns;
-	struct sl_conn *by_id[TCP_BUCKETS];
+	struct tcp_conns conns;
+	struct tcp_conns by_id[TCP_BUCKETS];
 	struct sl_conn *todo;
 	_Atomic bool work; /* TODO is not empty */
 	_Atomic uint32_t nconns;
