@@ -138,15 +138,17 @@ static void cancel_jobs(slime_agent *agent)
 static void on_settled(evutil_socket_t fd, short what, void *arg)
 {
 	slime_agent *agent = arg;
-	struct slime_result res[32];
+	enum { TAKE = 32 };
+	struct slime_result res[TAKE];
 	int n;
 
 	(void)fd;
 	(void)what;
-	while ((n = slime_cq_take(agent->settled, res, 32)) > 0) {
+	do { /* one that takes less than it may has emptied the queue: to look again is to drive */
+		n = slime_cq_take(agent->settled, res, TAKE);
 		for (int i = 0; i < n; i++)
 			sl_link_settled(agent, res[i].user_data);
-	}
+	} while (n == TAKE);
 }
 
 static void *loop_main(void *arg)
