@@ -529,7 +529,9 @@ void sl_tcp_unreg(struct sl_reg *reg)
 	dom->regs[(uint32_t)reg->id] = NULL;
 	dom->nregs = (uint32_t)reg->id; /* where the search for a free place begins */
 	LIST_FOREACH(c, &dom->conns, entry)
-	sl_tcp_serve_unreg_locked(c, reg);
+	{
+		sl_tcp_serve_unreg_locked(c, reg);
+	}
 	sl_lock_drop(&dom->reg_lock);
 	sl_lock_drop(&dom->lock);
 	free(reg);
