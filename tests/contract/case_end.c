@@ -8,7 +8,16 @@
 #include "contract.h"
 
 enum { ROUNDS = 7, DEADLINE_MS = 20 };
+
+/* Takes a while, but not so long to fill and to check that a peer which we drive goes silent. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BIG (6 * MIB)
+#endif
+#endif
+#ifndef BIG
 #define BIG (24 * MIB)
+#endif
 
 static const struct slime_submit soon = {
     .size = sizeof(soon),
