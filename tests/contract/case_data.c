@@ -329,9 +329,9 @@ static void write_is_in_the_peers_memory_when_it_completes(void)
 	struct pair *p = pair_create(NULL);
 
 	for (size_t k = 0; k < 3; k++) {
-		uint64_t len = lens[k], rounds = len > 4096 ? 2000 : 10000;
+		uint64_t len = lens[k], n = rounds(len > 4096 ? 2000 : 10000);
 
-		for (uint64_t i = 1; i <= rounds; i++) {
+		for (uint64_t i = 1; i <= n; i++) {
 			uint64_t tail = i << 8 | k;
 
 			memcpy(p->a.mem, &tail, 8);
@@ -371,12 +371,11 @@ static void transfers_in_flight_do_not_mix(void)
 
 static void both_sides_read_and_write_at_once(void)
 {
-	enum { ROUNDS = 20 };
 	struct pair *p = pair_create(&(struct pair_opts){.len = 4 * MIB});
 
 	fill(p->a.mem, MIB, 1);
 	fill(p->b.mem, MIB, 2);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (uint64_t i = 0; i < rounds(20); i++) {
 		slime_op *ops[4] = {
 		    start_write(&p->a, 0, MIB, MIB),
 		    start_write(&p->b, 0, MIB, MIB),

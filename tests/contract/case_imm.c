@@ -92,7 +92,7 @@ static void imm_arrives_after_all_bytes(void)
 {
 	struct pair *p = pair_create(&(struct pair_opts){.len = 16 * MIB});
 
-	for (uint32_t i = 0; i < 5; i++) {
+	for (uint32_t i = 0; i < rounds(5); i++) {
 		slime_op *recv = start_recv_imm(&p->b), *write;
 
 		fill(p->a.mem, p->a.len, i);
@@ -109,7 +109,7 @@ static void imm_arrives_after_all_bytes_of_small_writes(void)
 {
 	struct pair *p = pair_create(NULL);
 
-	for (uint32_t i = 1; i < 3000; i++) {
+	for (uint32_t i = 1; i < rounds(3000); i++) {
 		uint64_t len = 8 + i * 17 % 9000;
 		slime_op *recv = start_recv_imm(&p->b), *write;
 

@@ -248,7 +248,7 @@ static void fenced_flag_follows_its_data(void)
 	struct slime_submit fence = {.size = sizeof(fence), .flags = SLIME_SUBMIT_FENCE};
 	struct pair *p = pair_create(&(struct pair_opts){.len = 4 * MIB});
 
-	for (uint64_t i = 0; i < 30; i++) {
+	for (uint64_t i = 0; i < rounds(30); i++) {
 		slime_op *recv = start_recv_imm(&p->b), *data, *flag = NULL;
 
 		fill(p->a.mem, 4 * MIB, i);

@@ -94,6 +94,11 @@ int64_t slack_ns(void)
 	return sanitize && *sanitize ? 1000 * NS_PER_MS : 0;
 }
 
+uint64_t rounds(uint64_t n)
+{
+	return getenv("DLSLIME_REAL_VERBS") ? (n + 4) / 5 : n;
+}
+
 int64_t patience_ns(void)
 {
 	return 20000 * NS_PER_MS;

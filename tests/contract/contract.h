@@ -98,6 +98,8 @@ int64_t now_ns(void);
  * hangs, else 0: times are asked of the build that people use.
  */
 int64_t slack_ns(void);
+/* How often to do what is done N times: on emulated devices, which are slow, a fifth of it. */
+uint64_t rounds(uint64_t n);
 /* How long to wait for what must happen: far longer than it takes. */
 int64_t patience_ns(void);
 /* The middle one of N values, which are sorted. */
