@@ -5,6 +5,7 @@ PREFIX       ?= /usr/local
 FILE         ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 180
+STRESS_SECONDS ?= 240
 export JOBS  ?= 2
 export WERROR ?= ON
 
@@ -42,6 +43,10 @@ full: setup-full test
 	@tools/build debug
 	@tools/memcheck
 	@tools/soak $(SOAK_SECONDS)
+	@for test in "test_stress $$(date +%N) $(STRESS_SECONDS)" cable; do \
+		SOFTROCE_LIMIT=$$(($(STRESS_SECONDS) + 300)) tests/softroce/boot "$(CURDIR)/build" "$$test" && \
+		tests/softroce/verdict "$(CURDIR)/build" $${test%% *} || [ $$? = 77 ] || exit 1; \
+	done
 	@tools/schemathesis
 	@tools/build clang
 	@tools/tidy
@@ -73,7 +78,7 @@ help:
 	@echo 'make test         what CI runs: all tests, also under ASan, UBSan and TSan'
 	@echo 'make check        before each commit, about a minute: format, layers, unit and contract tests'
 	@echo 'make full         test, then valgrind, a mesh of agents under misfortunes [SOAK_SECONDS=180],'
-	@echo '                  schemathesis, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
+	@echo '                  transfers over soft-RoCE [STRESS_SECONDS=240], its cables pulled, schemathesis, clang-tidy and fuzzing [FUZZ_SECONDS=60 for each target]'
 	@echo 'make bench        our figures beside the peers'"'"'; docs/performance.md explains'
 	@echo 'make bench-rdma   our RDMA beside perftest, on emulated devices'
 	@echo 'make format       let clang-format have its way'

@@ -277,18 +277,24 @@ if(wanted)
 	slime_add_test(install install.foreign_project 120 tests/install/run "${PROJECT_BINARY_DIR}")
 endif()
 
-# Real verbs on emulated devices: tests/softroce/test_* run inside a machine that boot starts. Once,
-# by the release build: under emulation a sanitizer would take an hour.
+# Real verbs on emulated devices: tests/softroce/test_* run in one machine, which boot starts. The test of
+# each tells what became of it there. Once, by the release build: under emulation a sanitizer would take
+# an hour. The machine has its own time, so others may run beside it; first, as it takes the longest.
 slime_test_group(softroce wanted)
 if(wanted AND BUILD_RDMA)
 	slime_program(softroce.stress tests/softroce/stress.c)
 	set_target_properties(softroce.stress PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${test_bin_dir}")
+	slime_add_test(softroce softroce.machine 1560 tests/softroce/boot "${PROJECT_BINARY_DIR}")
+	set_tests_properties("${DLSLIME_TEST_PREFIX}softroce.machine" PROPERTIES
+		FIXTURES_SETUP softroce COST 1000)
 	file(GLOB softroce_tests CONFIGURE_DEPENDS tests/softroce/test_*)
 	foreach(source ${softroce_tests})
 		get_filename_component(test ${source} NAME)
 		string(REPLACE "test_" "" name ${test})
-		slime_add_test(softroce softroce.${name} 840
-			tests/softroce/boot ${test} "${PROJECT_BINARY_DIR}")
+		slime_add_test(softroce softroce.${name} 60
+			tests/softroce/verdict "${PROJECT_BINARY_DIR}" ${test})
+		set_tests_properties("${DLSLIME_TEST_PREFIX}softroce.${name}" PROPERTIES
+			FIXTURES_REQUIRED softroce)
 	endforeach()
 endif()
 

@@ -3,7 +3,11 @@
  * tests/softroce/stress.c - two processes, four lanes, sixteen transfers in flight each way, all
  * kinds mixed, of any size and alignment, and every byte looked at.
  *
- *	stress TRANSPORT SECONDS SEED
+ *	stress TRANSPORT SECONDS SEED [DEVICE,... PEER_DEVICE,...]
+ *
+ * SIGTERM ends it earlier, as well. Devices are named by who pulls their cables meanwhile: then
+ *there are no reads, as rxe (Linux 6.1) completes some that were cut with success, and without
+ *their data.
  *
  * Both processes do the same. Each has sixteen slots in the memory of the other, which only it
  * writes, so it knows what must be in them:
@@ -86,7 +90,7 @@ static struct {
 	uint64_t done[N_KINDS], bytes;
 	uint64_t n_sends, n_imms; /* submitted here */
 	uint64_t n_recvs;         /* posted here */
-	const char *transport;
+	const char *transport, *device;
 	bool peer_met;
 	struct note peer_end;
 	uint64_t random;
@@ -278,7 +282,7 @@ static void start_something(uint64_t slot)
 	    [WRITE] = start_write, [WRITE_IMM] = start_write_imm, [SEND] = start_send};
 	static const enum kind choice[] = {WRITE, WRITE_IMM, SEND};
 
-	me.busy[slot] = choice[below(3)];
+	me.busy[slot] = me.device ? choice[1 + below(2)] : choice[below(3)];
 	start[me.busy[slot]](slot);
 }
 
@@ -469,7 +473,7 @@ static int count_fds(void)
 static void exchange(void)
 {
 	struct slime_ep_opts opts = {
-	    .size = sizeof(opts), .lanes = LANES, .transport = me.transport};
+	    .size = sizeof(opts), .lanes = LANES, .transport = me.transport, .device = me.device};
 	struct slime_mr_opts rights = {.size = sizeof(rights), .access = SLIME_ACCESS_REMOTE};
 	struct slime_desc desc;
 	struct slime_error err;
@@ -489,6 +493,19 @@ static void exchange(void)
 	n = recv(me.fd, desc.bytes, sizeof(desc.bytes), 0);
 	desc.len = n < 0 ? 0 : (uint32_t)n;
 	must(slime_ep_import(me.ep, &desc, &me.rmr, &err), "import", &err);
+}
+
+static volatile sig_atomic_t terminated;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	terminated = 1;
+}
+
+static bool goes_on(int64_t until_ns)
+{
+	return now_ns() < until_ns && !terminated && !me.peer_end.what;
 }
 
 /* No transfer is left behind by a close: each receive that still waits ends once. */
@@ -512,7 +529,8 @@ static void end(void)
 	free(me.model);
 }
 
-static void run(int64_t seconds)
+/* Returns the seconds that it took. */
+static double run(int64_t seconds)
 {
 	int64_t began_ns = now_ns();
 	int64_t until_ns = began_ns + seconds * INT64_C(1000000000);
@@ -522,8 +540,8 @@ static void run(int64_t seconds)
 		post_recv(i);
 		post_recv_imm();
 	}
-	while (now_ns() < until_ns || !all_idle()) {
-		for (uint64_t i = 0; i < DEPTH && now_ns() < until_ns; i++)
+	while (goes_on(until_ns) || !all_idle()) {
+		for (uint64_t i = 0; i < DEPTH && goes_on(until_ns); i++)
 			if (me.busy[i] == IDLE)
 				start_something(i);
 		step();
@@ -535,6 +553,7 @@ static void run(int64_t seconds)
 		step();
 	if (rss_kib_early && rss_kib() > rss_kib_early + RSS_MAY_GROW_KIB)
 		die("the process grew by %ld KiB in the second half", rss_kib() - rss_kib_early);
+	return (double)(now_ns() - began_ns) / 1e9;
 }
 
 /* Both have everything before one of them closes. */
@@ -545,13 +564,13 @@ static void meet(void)
 		(void)take_note(0);
 }
 
-static void report(int64_t seconds)
+static void report(double seconds)
 {
 	printf("%s:", me.who);
 	for (enum kind k = WRITE; k < N_KINDS; k++)
 		printf(" %llu %s", (unsigned long long)me.done[k], names[k]);
-	printf(", %.1f MB/s\n", (double)me.bytes / 1e6 / (double)seconds);
-	for (enum kind k = WRITE; k < N_KINDS; k++)
+	printf(", %.1f MB/s\n", (double)me.bytes / 1e6 / seconds);
+	for (enum kind k = me.device ? WRITE_IMM : WRITE; k < N_KINDS; k++)
 		if (me.done[k] == 0)
 			die("not one %s was done", names[k]);
 }
@@ -560,13 +579,14 @@ int main(int argc, char **argv)
 {
 	struct slime_error err;
 	int64_t seconds;
+	double took;
 	int fd[2];
 	int n_fds;
 	int status;
 	pid_t child;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: stress TRANSPORT SECONDS SEED\n");
+	if (argc != 4 && argc != 6) {
+		fprintf(stderr, "usage: stress TRANSPORT SECONDS SEED [DEVICE PEER_DEVICE]\n");
 		return 2;
 	}
 	seconds = strtol(argv[2], NULL, 10);
@@ -580,6 +600,7 @@ int main(int argc, char **argv)
 	(void)close(fd[child ? 1 : 0]);
 	me.who = child ? "parent" : "child";
 	me.transport = argv[1];
+	me.device = argc < 6 ? NULL : argv[child ? 4 : 5];
 	me.fd = fd[child ? 0 : 1];
 	me.random =
 	    (strtoull(argv[3], NULL, 10) * 2 + (child ? 1 : 2)) * UINT64_C(0x9e3779b97f4a7c15);
@@ -587,13 +608,14 @@ int main(int argc, char **argv)
 	me.model = calloc(DEPTH, SLOT);
 	if (!me.mem || !me.model)
 		die("no memory");
+	(void)signal(SIGTERM, on_term);
 	n_fds = count_fds();
 	must(slime_ctx_create(NULL, &me.ctx, &err), "context", &err);
 	must(slime_cq_create(me.ctx, 0, &me.cq, &err), "queue", &err);
 	exchange();
-	run(seconds);
+	took = run(seconds);
 	meet();
-	report(seconds);
+	report(took);
 	end();
 	if (count_fds() != n_fds)
 		die("%d descriptors were left open", count_fds() - n_fds);
