@@ -206,6 +206,8 @@ int slime_cq_take(slime_cq *cq, struct slime_result *res, size_t n)
 	taken = take(cq, res, n);
 	if (!taken && n && sl_progress_poll(cq->ctx))
 		taken = take(cq, res, n);
+	else if (taken && atomic_load_explicit(&cq->fd, memory_order_relaxed) < 0)
+		sl_progress_polled(cq->ctx); /* who has a descriptor may sleep on it */
 	return taken;
 }
 

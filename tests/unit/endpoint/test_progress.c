@@ -41,6 +41,40 @@ static void who_polls_for_what_is_there_already_drives(void **state)
 	slime_ctx_destroy(ctx);
 }
 
+static void take_one(slime_cq *cq)
+{
+	struct slime_result res = {0};
+
+	assert_int_equal(sl_cq_reserve(cq), 0);
+	sl_cq_post(cq, &res);
+	assert_int_equal(slime_cq_take(cq, &res, 1), 1);
+}
+
+/* Likewise from a queue; but who has its descriptor may sleep on that any moment. */
+static void who_finds_each_result_in_his_queue_already_drives(void **state)
+{
+	int64_t until = sl_clock_after(patience_ns);
+	struct slime_error err;
+	slime_ctx *ctx;
+	slime_cq *cq;
+
+	(void)state;
+	assert_int_equal(slime_ctx_create(NULL, &ctx, &err), 0);
+	assert_int_equal(slime_cq_create(ctx, 0, &cq, &err), 0);
+	while (!is_watching(ctx) && sl_clock_ns() < until)
+		take_one(cq);
+	assert_true(is_watching(ctx));
+	while (is_watching(ctx) && sl_clock_ns() < until)
+		(void)sched_yield();
+	assert_true(slime_cq_fd(cq) >= 0);
+	for (int i = 0; i < 1000; i++) {
+		take_one(cq);
+		assert_false(is_watching(ctx));
+	}
+	slime_cq_destroy(cq);
+	slime_ctx_destroy(ctx);
+}
+
 static void nobody_stands_back_where_there_is_no_library_thread(void **state)
 {
 	struct slime_ctx_opts opts = {.size = sizeof(opts), .flags = SLIME_CTX_MANUAL_PROGRESS};
@@ -150,6 +184,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(who_polls_for_what_is_there_already_drives),
+	    cmocka_unit_test(who_finds_each_result_in_his_queue_already_drives),
 	    cmocka_unit_test(nobody_stands_back_where_there_is_no_library_thread),
 	    cmocka_unit_test(who_lets_go_does_not_wait_for_who_drives_next),
 	};
