@@ -28,6 +28,7 @@ struct watching {
 	/* while reading: */
 	json_t *events;
 	uint64_t last; /* revision of the last one seen */
+	bool full;     /* there are more */
 };
 
 /* A page ends only between two revisions. */
@@ -35,8 +36,10 @@ static bool add_event(void *arg, const struct store_event *event)
 {
 	struct watching *w = arg;
 
-	if (json_array_size(w->events) >= w->limit && event->revision != w->last)
+	if (json_array_size(w->events) >= w->limit && event->revision != w->last) {
+		w->full = true;
 		return false;
+	}
 	if (is_wanted(&w->wanted, event))
 		(void)json_array_append_new(w->events, event_json(event));
 	w->last = event->revision;
@@ -69,14 +72,35 @@ static void poll_over(struct call *call)
 		reply_events(call, json_array(), w->after);
 }
 
+/* What is behind AFTER, a page of it, into EVENTS, and how far that is into LAST. */
+static int read_page(struct watching *w)
+{
+	const struct watch_names of = {w->wanted.scope, w->wanted.name, w->wanted.n_names};
+	int rc;
+
+	w->last = w->after;
+	w->full = false;
+	if (!of.n)
+		return watch_read(nanoctrl.watch, w->after, add_event, w);
+	rc = watch_read_of(nanoctrl.watch, w->after, &of, add_event, w);
+	if (!w->full && watch_revision(nanoctrl.watch) > w->last)
+		w->last = watch_revision(nanoctrl.watch);
+	return rc;
+}
+
 static void poll(struct call *call)
 {
 	struct watching *w = call_data(call);
+	int rc;
 
-	w->last = w->after;
 	w->events = json_array();
-	if (watch_read(nanoctrl.watch, w->after, add_event, w)) {
+	rc = read_page(w);
+	if (rc)
 		json_decref(w->events);
+	if (rc == -ENOMEM) {
+		wait_end(&w->wait);
+		call_reply_errno(call, rc, "no memory");
+	} else if (rc) {
 		reply_gap(call);
 	} else if (json_array_size(w->events))
 		reply_events(call, w->events, w->last);

@@ -4,6 +4,9 @@
  *
  * Invariants: the ring's revisions grow, and every event with a revision above
  * FORGOTTEN that was told is in it. A waiter that was rung and not yet called is in DUE.
+ *
+ * Events are numbered from 1 on, so that those of an agent are found without the others: each
+ * knows the number of the one before in its bucket, which may have gone.
  */
 #include "watch.h"
 
@@ -22,6 +25,7 @@ enum {
 struct kept_event {
 	struct store_event event; /* its strings are behind it */
 	size_t bytes;
+	uint64_t older; /* 0: none */
 };
 
 /* One bell that a waiter hears. */
@@ -47,9 +51,11 @@ struct waiter {
 struct watch {
 	struct event_base *loop;
 	struct kept_event *ring[RING_EVENTS];
-	size_t first, n, bytes;
+	uint64_t dropped; /* the last number that is gone */
+	size_t n, bytes;
 	uint64_t forgotten, revision;
 	struct ear *buckets[BUCKETS];
+	uint64_t newest[BUCKETS]; /* the last event of its agents; 0: none */
 	struct waiter *all, *due;
 	struct event *ring_due;
 };
@@ -71,13 +77,17 @@ struct watch *watch_create(struct event_base *loop)
 	return watch;
 }
 
+static struct kept_event *event_at(const struct watch *watch, uint64_t number)
+{
+	return watch->ring[number % RING_EVENTS];
+}
+
 static void drop_oldest(struct watch *watch)
 {
-	struct kept_event *oldest = watch->ring[watch->first];
+	struct kept_event *oldest = event_at(watch, ++watch->dropped);
 
 	watch->forgotten = oldest->event.revision;
 	watch->bytes -= oldest->bytes;
-	watch->first = (watch->first + 1) % RING_EVENTS;
 	watch->n--;
 	free(oldest);
 }
@@ -122,6 +132,7 @@ static struct kept_event *keep(const struct store_event *event)
 		return NULL;
 	text = (char *)(kept + 1);
 	kept->bytes = bytes;
+	kept->older = 0;
 	kept->event = *event;
 	kept->event.key.scope = copy_text(&text, key->scope);
 	kept->event.key.type = copy_text(&text, key->type);
@@ -133,21 +144,6 @@ static struct kept_event *keep(const struct store_event *event)
 	return kept;
 }
 
-static void add_to_ring(struct watch *watch, const struct store_event *event)
-{
-	struct kept_event *kept = keep(event);
-
-	watch->revision = event->revision;
-	if (!kept) { /* whoever is behind must list again */
-		watch_gap(watch, event->revision);
-		return;
-	}
-	while (watch->n && (watch->n == RING_EVENTS || watch->bytes + kept->bytes > RING_BYTES))
-		drop_oldest(watch);
-	watch->ring[(watch->first + watch->n++) % RING_EVENTS] = kept;
-	watch->bytes += kept->bytes;
-}
-
 static uint32_t hash_text(uint32_t hash, const char *text)
 {
 	do
@@ -156,12 +152,43 @@ static uint32_t hash_text(uint32_t hash, const char *text)
 	return hash;
 }
 
-static struct ear **bucket_of(struct watch *watch, enum bell bell, const char *scope,
-                              const char *name)
+static size_t bucket_of(enum bell bell, const char *scope, const char *name)
 {
 	uint32_t hash = hash_text(hash_text(2166136261U ^ (uint32_t)bell, scope), name);
 
-	return &watch->buckets[(hash ^ hash >> 16) % BUCKETS];
+	return (hash ^ hash >> 16) % BUCKETS;
+}
+
+/* The agent that it is of; NULL: of none. */
+static const char *agent_of(const struct store_event *event)
+{
+	if (event->key.class == STORE_AGENT)
+		return event->key.id;
+	return event->key.class == STORE_REGION ? event->key.type : NULL;
+}
+
+static void add_to_ring(struct watch *watch, const struct store_event *event)
+{
+	struct kept_event *kept = keep(event);
+	const char *agent = agent_of(event);
+	uint64_t number;
+
+	watch->revision = event->revision;
+	if (!kept) { /* whoever is behind must list again */
+		watch_gap(watch, event->revision);
+		return;
+	}
+	while (watch->n && (watch->n == RING_EVENTS || watch->bytes + kept->bytes > RING_BYTES))
+		drop_oldest(watch);
+	number = watch->dropped + ++watch->n;
+	watch->ring[number % RING_EVENTS] = kept;
+	watch->bytes += kept->bytes;
+	if (agent) {
+		uint64_t *newest = &watch->newest[bucket_of(BELL_AGENT, event->key.scope, agent)];
+
+		kept->older = *newest;
+		*newest = number;
+	}
 }
 
 static void make_due(struct waiter *waiter)
@@ -204,7 +231,7 @@ static void ring_due(int fd, short what, void *arg)
 
 static void ring_bell(struct watch *watch, enum bell bell, const char *scope, const char *name)
 {
-	for (struct ear *ear = *bucket_of(watch, bell, scope, name); ear; ear = ear->next)
+	for (struct ear *ear = watch->buckets[bucket_of(bell, scope, name)]; ear; ear = ear->next)
 		if (ear->bell == bell && !strcmp(ear->scope_and_name, scope) &&
 		    !strcmp(ear->scope_and_name + ear->scope_len + 1, name))
 			make_due(ear->waiter);
@@ -247,7 +274,7 @@ void watch_gap(void *arg, uint64_t revision)
 {
 	struct watch *watch = arg;
 
-	while (watch->n && watch->ring[watch->first]->event.revision <= revision)
+	while (watch->n && event_at(watch, watch->dropped + 1)->event.revision <= revision)
 		drop_oldest(watch);
 	if (revision > watch->forgotten)
 		watch->forgotten = revision;
@@ -262,15 +289,15 @@ uint64_t watch_revision(const struct watch *watch)
 	return watch->revision;
 }
 
-/* The place in the ring of the first event behind AFTER. */
-static size_t place_behind(const struct watch *watch, uint64_t after)
+/* The number of the first event behind AFTER. */
+static uint64_t first_behind(const struct watch *watch, uint64_t after)
 {
-	size_t low = 0, high = watch->n;
+	uint64_t low = watch->dropped + 1, high = low + watch->n;
 
 	while (low < high) {
-		size_t middle = low + (high - low) / 2;
+		uint64_t middle = low + (high - low) / 2;
 
-		if (watch->ring[(watch->first + middle) % RING_EVENTS]->event.revision > after)
+		if (event_at(watch, middle)->event.revision > after)
 			high = middle;
 		else
 			low = middle + 1;
@@ -283,10 +310,76 @@ int watch_read(const struct watch *watch, uint64_t after,
 {
 	if (after < watch->forgotten)
 		return -ESTALE;
-	for (size_t i = place_behind(watch, after); i < watch->n; i++)
-		if (!each(arg, &watch->ring[(watch->first + i) % RING_EVENTS]->event))
+	for (uint64_t i = first_behind(watch, after); i <= watch->dropped + watch->n; i++)
+		if (!each(arg, &event_at(watch, i)->event))
 			break;
 	return 0;
+}
+
+struct numbers {
+	uint64_t *number;
+	size_t n, cap;
+};
+
+static int add_number(struct numbers *list, uint64_t number)
+{
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 16;
+		uint64_t *grown = realloc(list->number, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		list->number = grown;
+		list->cap = cap;
+	}
+	list->number[list->n++] = number;
+	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Those of the agent NAME, newest first. */
+static int find_numbers(const struct watch *watch, uint64_t after, const char *scope,
+                        const char *name, struct numbers *out)
+{
+	uint64_t number = watch->newest[bucket_of(BELL_AGENT, scope, name)];
+	int rc = 0;
+
+	while (number > watch->dropped && !rc) {
+		const struct kept_event *kept = event_at(watch, number);
+
+		if (kept->event.revision <= after)
+			break;
+		if (!strcmp(kept->event.key.scope, scope) && !strcmp(agent_of(&kept->event), name))
+			rc = add_number(out, number);
+		number = kept->older;
+	}
+	return rc;
+}
+
+int watch_read_of(const struct watch *watch, uint64_t after, const struct watch_names *of,
+                  bool (*each)(void *arg, const struct store_event *event), void *arg)
+{
+	struct numbers list = {0};
+	int rc = after < watch->forgotten ? -ESTALE : 0;
+
+	for (size_t i = 0; i < of->n && !rc; i++)
+		rc = find_numbers(watch, after, of->scope, of->name[i], &list);
+	if (list.n)
+		qsort(list.number, list.n, sizeof(*list.number), by_number);
+	for (size_t i = 0; i < list.n && !rc; i++) {
+		if (i && list.number[i] == list.number[i - 1])
+			continue; /* a name was given twice */
+		if (!each(arg, &event_at(watch, list.number[i])->event))
+			break;
+	}
+	free(list.number);
+	return rc;
 }
 
 static void deadline_passed(int fd, short what, void *arg)
@@ -323,7 +416,7 @@ struct waiter *waiter_create(struct watch *watch, waiter_rung *rung, void *arg)
 int waiter_hear(struct waiter *waiter, enum bell bell, const char *scope, const char *name)
 {
 	size_t scope_len = strlen(scope), name_len = strlen(name);
-	struct ear **bucket = bucket_of(waiter->watch, bell, scope, name);
+	struct ear **bucket = &waiter->watch->buckets[bucket_of(bell, scope, name)];
 	struct ear *ear = malloc(sizeof(*ear) + scope_len + name_len + 2);
 
 	if (!ear)

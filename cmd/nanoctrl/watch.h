@@ -36,6 +36,16 @@ void waiter_destroy(struct waiter *waiter);
  */
 int watch_read(const struct watch *watch, uint64_t after,
                bool (*each)(void *arg, const struct store_event *event), void *arg);
+/* Agents of a scope. */
+struct watch_names {
+	const char *scope;
+	const char *const *name;
+	size_t n;
+};
+/* Likewise those of these agents and their regions, in a time that the others do not add to.
+ * -ENOMEM. */
+int watch_read_of(const struct watch *watch, uint64_t after, const struct watch_names *of,
+                  bool (*each)(void *arg, const struct store_event *event), void *arg);
 /* The last revision that was told. */
 uint64_t watch_revision(const struct watch *watch);
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,12 +242,69 @@ static void the_end_is_told_to_everybody(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static size_t read_of(uint64_t after, struct seen *seen, const char *a, const char *b)
+{
+	const char *const names[] = {a, b};
+	const struct watch_names of = {"s", names, b ? 2 : 1};
+
+	assert_int_equal(watch_read_of(watch, after, &of, see, seen), 0);
+	return seen->n;
+}
+
+static void the_events_of_some_agents_are_read_without_the_others(void **state)
+{
+	struct seen seen = {0};
+
+	(void)state;
+	tell(STORE_AGENT, "s", "", "a", 1, "{}");
+	tell(STORE_AGENT, "s", "", "b", 2, "{}");
+	tell(STORE_AGENT, "other", "", "a", 3, "{}");
+	tell(STORE_ENTITY, "s", "a", "a", 4, "{}");
+	tell(STORE_REGION, "s", "a", "r", 5, "{}");
+	for (uint64_t revision = 6; revision < 50000; revision++) { /* in all buckets */
+		char name[24];
+
+		(void)snprintf(name, sizeof(name), "x%llu", (unsigned long long)revision);
+		tell(STORE_AGENT, "s", "", name, revision, "{}");
+	}
+	assert_int_equal(read_of(0, &seen, "a", NULL), 2);
+	assert_true(seen.first == 1 && seen.last == 5);
+	seen = (struct seen){0};
+	assert_int_equal(read_of(0, &seen, "b", "a"), 3);
+	assert_true(seen.first == 1 && seen.last == 5);
+	seen = (struct seen){.stop_at = 2};
+	assert_int_equal(read_of(0, &seen, "b", "a"), 2);
+	assert_int_equal(seen.last, 2);
+	seen = (struct seen){0};
+	assert_int_equal(read_of(1, &seen, "a", "a"), 1); /* each once */
+	seen = (struct seen){0};
+	assert_int_equal(read_of(5, &seen, "a", "nobody"), 0);
+}
+
+static void of_agents_whose_events_are_gone_none_are_read(void **state)
+{
+	const char *const names[] = {"a"};
+	const struct watch_names of = {"s", names, 1};
+	struct seen seen = {0};
+
+	(void)state;
+	tell(STORE_AGENT, "s", "", "a", 1, "{}");
+	for (uint64_t revision = 2; revision < 70000; revision++)
+		tell(STORE_AGENT, "s", "", "b", revision, "{}");
+	assert_int_equal(watch_read_of(watch, 0, &of, see, &seen), -ESTALE);
+	assert_int_equal(read_of(69000, &seen, "a", NULL), 0);
+	tell(STORE_AGENT, "s", "", "a", 70000, "{}");
+	assert_int_equal(read_of(69000, &seen, "a", NULL), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(events_are_kept_in_order_with_their_words),
 	    TEST(the_oldest_of_65536_events_goes_and_is_missed),
 	    TEST(large_values_leave_room_for_fewer_events),
+	    TEST(the_events_of_some_agents_are_read_without_the_others),
+	    TEST(of_agents_whose_events_are_gone_none_are_read),
 	    TEST(a_gap_forgets_what_was_before_it),
 	    TEST(a_bell_rings_for_those_who_hear_it_only),
 	    TEST(mail_bells_ring_when_the_agent_is_gone),
