@@ -153,6 +153,7 @@ struct slime_link {
 	uint32_t failures;
 	uint32_t calls;            /* made in this attempt */
 	struct sl_ctrl_call *post; /* of a call */
+	int64_t called_ns;         /* when it was said */
 	uint64_t called;           /* the peer's incarnation that has our call; 0: not known */
 	uint64_t seen;             /* ... that was heard of while it was underway; 0: none */
 	struct sl_flight flight;   /* own lock */

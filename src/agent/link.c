@@ -140,6 +140,7 @@ static void post_call(slime_link *link)
 	memcpy(msg.transport, link->transport, sizeof(msg.transport));
 	drop_post(link);
 	link->called = link->seen = 0;
+	link->called_ns = sl_clock_ns();
 	link->post = sl_mailbox_post(link->agent, link->peer, &msg, on_posted, link);
 	if (!link->post) {
 		(void)sl_not_asked(link->agent, link->peer, &err);
@@ -176,13 +177,15 @@ static void call_again(slime_link *link)
 
 /*
  * The peer's mailbox has the call, and a peer that comes back in another life is told of, so it is
- * lost only with the mailbox itself. Ever longer: a peer that is slow is not helped by more calls.
+ * lost only with the mailbox itself. Ever longer, and longer where the control plane took long to
+ * take the call: those who are slow are not helped by more calls.
  */
 static void await_answer(slime_link *link)
 {
 	unsigned doubled = link->calls < 3 ? link->calls : 3;
+	int64_t took_us = (sl_clock_ns() - link->called_ns) / SL_NS_PER_US;
 
-	sl_timer_in(link->timer, (int64_t)(ANSWER_MS << doubled) * 1000);
+	sl_timer_in(link->timer, (int64_t)(ANSWER_MS << doubled) * 1000 + 8 * took_us);
 	link->calls++;
 }
 
