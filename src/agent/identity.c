@@ -36,7 +36,8 @@ static uint64_t start_of(long long pid)
 	const char *at;
 	unsigned long long start = 0;
 
-	(void)snprintf(path, sizeof(path), "/proc/%lld/stat", pid);
+	/* of its first thread, for which the kernel does not look through the others */
+	(void)snprintf(path, sizeof(path), "/proc/%lld/task/%lld/stat", pid, pid);
 	if (sl_file_read(path, line, sizeof(line)) < 0)
 		return 0;
 	at = strrchr(line, ')'); /* the name may hold anything */
