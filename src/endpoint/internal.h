@@ -51,6 +51,9 @@ struct sl_engine {
 	int kick_fd;  /* eventfd: whoever sleeps on doms_epfd, wake up */
 	int lib_fd;   /* eventfd: library thread, wake up */
 	bool armed;   /* under LOCK: the library thread sees events of doms_epfd */
+	/* under LOCK: when to look at connecting endpoints again, and whether anybody would have */
+	int64_t connects_ns;
+	bool connects_due;
 	_Atomic bool kicked;   /* kick_fd is rung, or is about to be */
 	_Atomic bool lib_rung; /* lib_fd likewise */
 	_Atomic bool stop;     /* library thread: end */

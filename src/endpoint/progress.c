@@ -115,6 +115,25 @@ static void nap(int epfd, int64_t until_ns)
 
 /* Progress lock held, from here to the next such line. */
 
+/*
+ * Endpoints that are connecting say nothing when they change, so all are looked at; but when many
+ * wait for their peers, no more than every ninth moment.
+ */
+static int connect_some_locked(slime_ctx *ctx)
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t now = sl_clock_ns();
+	int changed;
+
+	e->connects_due = now < e->connects_ns;
+	if (e->connects_due)
+		return 0;
+	changed = sl_connect_step(ctx);
+	if (!changed)
+		e->connects_ns = now + 9 * (sl_clock_ns() - now);
+	return changed;
+}
+
 static int progress_locked(slime_ctx *ctx)
 {
 	struct sl_engine *e = &ctx->engine;
@@ -127,7 +146,7 @@ static int progress_locked(slime_ctx *ctx)
 			done += ctx->doms[i].tr->progress(ctx->doms[i].dom, BUDGET);
 	}
 	if (atomic_load_explicit(&ctx->nconnecting, memory_order_relaxed))
-		done += sl_connect_step(ctx);
+		done += connect_some_locked(ctx);
 	scan = atomic_load(&e->next_scan);
 	if ((scan != SL_NEVER && sl_clock_ns() >= scan) ||
 	    (atomic_load_explicit(&e->work, memory_order_relaxed) &&
@@ -146,6 +165,8 @@ static bool arm_locked(slime_ctx *ctx, int64_t *wake)
 		if (ctx->doms[i].fd >= 0 && ctx->doms[i].tr->arm(ctx->doms[i].dom, wake) > 0)
 			work = true;
 	}
+	if (ctx->engine.connects_due && atomic_load(&ctx->nconnecting))
+		*wake = min_ns(*wake, ctx->engine.connects_ns);
 	*wake = min_ns(*wake, atomic_load(&ctx->engine.next_scan));
 	return work || atomic_load(&ctx->engine.work);
 }
