@@ -87,40 +87,61 @@ static void on_events(void *arg, const struct sl_ctrl_reply *reply)
 		ask(agent);
 }
 
-/* The peers of our links, quoted, with commas; NULL: none, or no memory. */
-static char *peers_of(slime_agent *agent)
+static int by_name(const void *a, const void *b)
 {
-	char *list = NULL;
-	slime_link *link, *before;
-	unsigned n = 0;
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Each once, sorted; *N of them. NULL: none, or no memory. */
+static const char **peers_of(slime_agent *agent, size_t *n)
+{
+	const char **names;
+	slime_link *link;
+	size_t all = 0, kept = 0;
 
 	TAILQ_FOREACH(link, &agent->links, entry)
-	{
-		char *quoted, *longer = NULL;
+	all++;
+	names = all ? calloc(all, sizeof(*names)) : NULL;
+	if (!names)
+		return NULL;
+	all = 0;
+	TAILQ_FOREACH(link, &agent->links, entry)
+	names[all++] = link->peer;
+	qsort(names, all, sizeof(*names), by_name);
+	for (size_t i = 0; i < all; i++) {
+		if (!kept || strcmp(names[kept - 1], names[i]))
+			names[kept++] = names[i];
+	}
+	*n = kept;
+	return names;
+}
 
-		TAILQ_FOREACH(before, &agent->links, entry)
-		{
-			if (before == link || strcmp(before->peer, link->peer) == 0)
-				break;
-		}
-		if (before != link || n++ == PEERS_MAX)
-			continue;
-		quoted = sl_ctrl_quote(link->peer);
-		if (!quoted ||
-		    asprintf(&longer, "%s%s%s", list ? list : "", list ? "," : "", quoted) < 0)
-			longer = NULL;
+/* As many as a question may have, quoted, with commas; NULL: none, or no memory. */
+static char *list_peers(slime_agent *agent)
+{
+	size_t n = 0, len = 0;
+	const char **names = peers_of(agent, &n);
+	char *list = NULL;
+	FILE *out = names ? open_memstream(&list, &len) : NULL;
+
+	for (size_t i = 0; out && i < n && i < PEERS_MAX; i++) {
+		char *quoted = sl_ctrl_quote(names[i]);
+
+		if (quoted)
+			(void)fprintf(out, "%s%s", i ? "," : "", quoted);
 		free(quoted);
+	}
+	free(names);
+	if (out && fclose(out)) {
 		free(list);
-		list = longer;
-		if (!list)
-			return NULL;
+		list = NULL;
 	}
 	return list;
 }
 
 static void ask(slime_agent *agent)
 {
-	char *peers = peers_of(agent);
+	char *peers = list_peers(agent);
 	char *path = NULL;
 
 	agent->follow_changed = false;
