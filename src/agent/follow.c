@@ -100,13 +100,17 @@ static const char **peers_of(slime_agent *agent, size_t *n)
 	size_t all = 0, kept = 0;
 
 	TAILQ_FOREACH(link, &agent->links, entry)
-	all++;
+	{
+		all++;
+	}
 	names = all ? calloc(all, sizeof(*names)) : NULL;
 	if (!names)
 		return NULL;
 	all = 0;
 	TAILQ_FOREACH(link, &agent->links, entry)
-	names[all++] = link->peer;
+	{
+		names[all++] = link->peer;
+	}
 	qsort(names, all, sizeof(*names), by_name);
 	for (size_t i = 0; i < all; i++) {
 		if (!kept || strcmp(names[kept - 1], names[i]))

@@ -36,6 +36,7 @@
 #include "endpoint/internal.h"
 
 static const int64_t watch_ns = SL_NS_PER_MS;
+static const int64_t connects_max_ns = 10 * SL_NS_PER_MS;
 static const int64_t long_yield_ns = 30 * SL_NS_PER_US;
 static const int64_t no_spin_min_ns = 5 * SL_NS_PER_MS;
 static const int64_t no_spin_max_ns = 640 * SL_NS_PER_MS;
@@ -117,7 +118,7 @@ static void nap(int epfd, int64_t until_ns)
 
 /*
  * Endpoints that are connecting say nothing when they change, so all are looked at; but when many
- * wait for their peers, no more than every ninth moment.
+ * wait for their peers, no more than every ninth moment; a look that lost its core is no measure.
  */
 static int connect_some_locked(slime_ctx *ctx)
 {
@@ -130,7 +131,7 @@ static int connect_some_locked(slime_ctx *ctx)
 		return 0;
 	changed = sl_connect_step(ctx);
 	if (!changed)
-		e->connects_ns = now + 9 * (sl_clock_ns() - now);
+		e->connects_ns = now + min_ns(9 * (sl_clock_ns() - now), connects_max_ns);
 	return changed;
 }
 
