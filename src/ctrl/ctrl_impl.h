@@ -56,7 +56,7 @@ struct sl_ctrl_client {
 };
 
 /* ctrl_client.c */
-/* In no list; BODY is stolen, or with VALUE kept as it is. NULL: no memory. */
+/* In no list; BODY is stolen. NULL: no memory. */
 struct sl_ctrl_call *sl_ctrl_call_new(struct sl_ctrl_client *client, const char *method,
                                       const char *path, json_t *body);
 void sl_ctrl_call_free(struct sl_ctrl_call *call);

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """News that overtake the answer to a question, and news that are none."""
 
+import time
+
 import pytest
-from agents import Daemon, Tool
+from agents import DEADLINE_S, Daemon, Tool
 from between import Gate
 
 KV = "GET /v1/agents/b/regions/kv"
@@ -66,3 +68,18 @@ def test_a_peer_that_has_our_call_is_not_called_again_when_we_hear_that_it_is_th
         gate.hold(None)
         a.ok("wait", 0, "b", 10000)
         assert gate.seen("POST /v1/agents/b/mailbox") == 1
+
+
+def test_an_agent_that_leaves_says_so_to_each_of_its_peers_before():
+    with Daemon() as ctrl, Tool(ctrl.url) as a, Tool(ctrl.url) as b:
+        a.agent(0, "a")
+        peers = range(12)
+        for i in peers:
+            b.agent(i, f"b{i}")
+            b.ok("connect", i, "a", "-")
+        for i in peers:
+            b.ok("wait", i, "a", 10000)
+        a.ok("drop", 0)
+        until = time.monotonic() + DEADLINE_S
+        while any(b.ok("info", i, "a").split()[1] != "idle" for i in peers):
+            assert time.monotonic() < until, [b.ok("info", i, "a") for i in peers]
