@@ -6,8 +6,8 @@
  *	stress TRANSPORT SECONDS SEED [DEVICE,... PEER_DEVICE,...]
  *
  * SIGTERM ends it earlier, as well. Devices are named by who pulls their cables meanwhile: then
- * there are no reads, as rxe (Linux 6.1) completes some that were cut with success, and without
- * their data.
+ * there are no reads, as one that was cut was told of as good without its data, beside a warning
+ * of rxe's (Linux 6.1, rxe_comp.c:756).
  *
  * Both processes do the same. Each has sixteen slots in the memory of the other, which only it
  * writes, so it knows what must be in them:
