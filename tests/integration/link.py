@@ -50,9 +50,10 @@ class Link:
         try:
             for name in self.names:
                 ip("netns", "add", name)
+                ip("-n", name, "link")  # not in a chroot whose root is no mount
         except (OSError, FileNotFoundError) as err:
             self.remove_namespaces()
-            pytest.skip(f"network namespaces cannot be made here: {err}")
+            pytest.skip(f"network namespaces cannot be made and entered here: {err}")
         try:
             self.connect()
             for side, name in enumerate(self.names):
