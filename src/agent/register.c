@@ -31,6 +31,15 @@ static void settle(slime_agent *agent, int status, const struct slime_error *err
 		sl_job_done(agent, job, status, err);
 }
 
+/* Who waits for that may go on: nothing of ours that was there before is missing. */
+static void tell_registered(slime_agent *agent)
+{
+	sl_lock_take(&agent->lock);
+	atomic_fetch_add(&agent->registered, 1);
+	(void)pthread_cond_broadcast(&agent->changed);
+	sl_lock_drop(&agent->lock);
+}
+
 static void on_published(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_agent *agent = arg;
@@ -41,6 +50,7 @@ static void on_published(void *arg, const struct sl_ctrl_reply *reply)
 		atomic_store(&agent->incarnation, 0); /* as if not registered: begin again */
 		return;
 	}
+	tell_registered(agent);
 	sl_timer_in(agent->renew_timer, agent->ttl_ms * 1000 / 3);
 }
 
@@ -57,8 +67,10 @@ static void publish_again(slime_agent *agent)
 	if (body)
 		agent->renew_call = sl_ctrl_call(agent->ctrl, "POST", path, body,
 		                                 (int)agent->timeout_ms, on_published, agent);
-	if (!agent->renew_call)
+	if (!agent->renew_call) {
+		tell_registered(agent);
 		sl_timer_in(agent->renew_timer, agent->ttl_ms * 1000 / 3);
+	}
 	free(path);
 	json_decref(put);
 }
@@ -82,13 +94,10 @@ static void registered(slime_agent *agent, json_t *body)
 	}
 	agent->renew_failures = 0;
 	agent->mail_after = 0; /* a mailbox is of one incarnation */
-	sl_lock_take(&agent->lock);
 	atomic_store(&agent->incarnation, (uint64_t)incarnation);
-	atomic_fetch_add(&agent->registered, 1);
-	(void)pthread_cond_broadcast(&agent->changed);
-	sl_lock_drop(&agent->lock);
 	sl_mailbox_start(agent);
 	if (first) {
+		tell_registered(agent);
 		sl_timer_in(agent->renew_timer, FIRST_RENEW_MS * 1000); /* its first snapshot */
 		settle(agent, 0, NULL);
 	} else {

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """News that overtake the answer to a question, and news that are none."""
 
+import json
+import threading
 import time
+import urllib.request
 
 import pytest
 from agents import DEADLINE_S, Daemon, Tool
-from between import Gate
+from between import Between, Gate
 
 KV = "GET /v1/agents/b/regions/kv"
 
@@ -83,3 +86,39 @@ def test_an_agent_that_leaves_says_so_to_each_of_its_peers_before():
         until = time.monotonic() + DEADLINE_S
         while any(b.ok("info", i, "a").split()[1] != "idle" for i in peers):
             assert time.monotonic() < until, [b.ok("info", i, "a") for i in peers]
+
+
+class SecondRegions(Between):
+    """Answers the second request about b's regions half a second late, and knows if a third came before."""
+
+    def __init__(self, ctrl):
+        self.asks, self.answers, self.third = 0, 0, threading.Event()
+        self.overtaken = None
+        super().__init__(ctrl)
+        self.change = self.look
+
+    def asked(self, line):
+        if line.startswith("POST /v1/agents/b/regions"):
+            self.asks += 1
+            if self.asks == 3:
+                self.third.set()
+
+    def look(self, method, path, status, body):
+        if method == "POST" and path.startswith("/v1/agents/b/regions"):
+            self.answers += 1
+            if self.answers == 2 and self.overtaken is None:
+                self.overtaken = self.third.wait(0.5)
+        return status, body
+
+
+def test_who_was_forgotten_publishes_what_it_had_before_what_is_new():
+    with Daemon() as ctrl, SecondRegions(ctrl) as between, Tool(between.url) as b:
+        b.agent(0, "b", seed=2)
+        b.ok("publish", 0, "kv")
+        url = f"{ctrl.url}/v1/agents/b"
+        with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+            url += f"?incarnation={json.load(answer)['agent']['incarnation']}"
+        urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=DEADLINE_S).close()
+        between.asks = between.answers = 0
+        b.ok("publish", 0, "more")  # it is not known: it registers, and publishes both
+        assert between.asks == 3 and between.overtaken is False
