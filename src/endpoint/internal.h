@@ -54,9 +54,10 @@ struct sl_engine {
 	/* under LOCK: when to look at connecting endpoints again, and whether anybody would have */
 	int64_t connects_ns;
 	bool connects_due;
-	_Atomic bool kicked;   /* kick_fd is rung, or is about to be */
-	_Atomic bool lib_rung; /* lib_fd likewise */
-	_Atomic bool stop;     /* library thread: end */
+	_Atomic bool kicked;    /* kick_fd is rung, or is about to be */
+	_Atomic bool lib_rung;  /* lib_fd likewise */
+	_Atomic bool lib_aside; /* the library thread sleeps until who drives leaves */
+	_Atomic bool stop;      /* library thread: end */
 	_Atomic bool orphan; /* ... and free the context, whose last reference it dropped itself */
 	_Atomic bool watching; /* somebody polls: the library thread looks every millisecond if he
 	                          still does */

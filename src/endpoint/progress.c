@@ -9,6 +9,7 @@
  *	a waiting thread    takes it if free     doms_epfd, as driver, lock held
  *	                    else                 the futex of what it waits for
  *	the library thread  when nobody waits    lib_epfd, lock free
+ *	                    else                 lib_fd
  *
  * So that an arriving packet does not wake the library thread under a driver,
  * the driver takes doms_epfd out of lib_epfd ("disarms") and puts it back when
@@ -211,7 +212,10 @@ static void leave(slime_ctx *ctx) SL_UNCHECKED
 	}
 	sl_lock_drop(&e->lock);
 	if (e->has_thread) {
-		if (wake < atomic_load(&e->lib_until))
+		atomic_thread_fence(memory_order_seq_cst); /* pairs with lib_sleep() */
+		if (atomic_load(&e->lib_aside))
+			ring_lib(e);
+		else if (wake < atomic_load(&e->lib_until))
 			sl_kick(ctx);
 	} else {
 		atomic_fetch_add(&e->event, 1); /* another waiter must drive now */
@@ -482,7 +486,7 @@ static bool still_polled(struct sl_engine *e, uint32_t *seen)
 	return true;
 }
 
-/* Who drives now arms us when he leaves, or kicks us; if he left already, he did not see us. */
+/* Who drives now rings when he leaves; if he left already, he did not see us. */
 static bool driver_left(struct sl_engine *e) SL_UNCHECKED
 {
 	if (!sl_lock_try(&e->lock))
@@ -491,14 +495,21 @@ static bool driver_left(struct sl_engine *e) SL_UNCHECKED
 	return true;
 }
 
+/*
+ * ASIDE: somebody else drives. What has come is his until he leaves, and he may have lost his
+ * core with the domains shown to us already: then it must not keep us awake on it.
+ */
 static void lib_sleep(slime_ctx *ctx, int64_t until_ns, bool aside)
 {
 	struct sl_engine *e = &ctx->engine;
 
 	atomic_store(&e->lib_until, until_ns);
+	atomic_store(&e->lib_aside, aside);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with leave() */
 	if (!atomic_load(&e->stop) && !(aside && driver_left(e)) &&
 	    (aside || (!atomic_load(&e->work) && atomic_load(&e->next_scan) >= until_ns)))
-		nap(e->lib_epfd, until_ns);
+		nap(aside ? e->lib_fd : e->lib_epfd, until_ns);
+	atomic_store(&e->lib_aside, false);
 	atomic_store(&e->lib_until, 0);
 	drain(e->lib_fd, &e->lib_rung);
 }
