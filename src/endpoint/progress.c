@@ -300,7 +300,8 @@ static bool set_slice(uint64_t ns)
 	return syscall(SYS_sched_setattr, 0, &p, 0) == 0;
 }
 
-static _Thread_local bool slice_is_short;
+/* Found without a call into the dynamic loader, which a wheel would then have to name. */
+static _Thread_local bool slice_is_short __attribute__((tls_model("initial-exec")));
 
 static void shorten_slice(void)
 {
