@@ -127,16 +127,16 @@ static char *list_peers(slime_agent *agent)
 	const char **names = peers_of(agent, &n);
 	char *list = NULL;
 	FILE *out = names ? open_memstream(&list, &len) : NULL;
+	bool good = true;
 
-	for (size_t i = 0; out && i < n && i < PEERS_MAX; i++) {
+	for (size_t i = 0; out && good && i < n && i < PEERS_MAX; i++) {
 		char *quoted = sl_ctrl_quote(names[i]);
 
-		if (quoted)
-			(void)fprintf(out, "%s%s", i ? "," : "", quoted);
+		good = quoted && fprintf(out, "%s%s", i ? "," : "", quoted) > 0;
 		free(quoted);
 	}
 	free(names);
-	if (out && fclose(out)) {
+	if (out && (fclose(out) || !good)) {
 		free(list);
 		list = NULL;
 	}

@@ -83,7 +83,6 @@ static void retry_later(slime_link *link)
 static void on_posted(void *arg, const struct sl_ctrl_reply *reply)
 {
 	slime_link *link = arg;
-
 	json_int_t to = json_integer_value(json_object_get(reply->body, "incarnation"));
 
 	link->post = NULL;

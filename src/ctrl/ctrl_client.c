@@ -254,13 +254,17 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 }
 
 struct sl_ctrl_call *sl_ctrl_call_new(struct sl_ctrl_client *client, const char *method,
-                                      const char *path, json_t *body)
+                                      const char *path, json_t *body, int timeout_ms,
+                                      sl_ctrl_done *done, void *arg)
 {
 	struct sl_ctrl_call *call = calloc(1, sizeof(*call));
 
 	if (call) {
 		call->client = client;
 		call->method = method;
+		call->timeout_ms = timeout_ms;
+		call->done = done;
+		call->arg = arg;
 		call->path = strdup(path);
 		call->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
 		TAILQ_INIT(&call->carried);
@@ -283,12 +287,9 @@ struct sl_ctrl_call *sl_ctrl_call(struct sl_ctrl_client *client, const char *met
 		json_decref(body);
 		return NULL;
 	}
-	call = sl_ctrl_call_new(client, method, path, body);
+	call = sl_ctrl_call_new(client, method, path, body, timeout_ms, done, arg);
 	if (!call)
 		return NULL;
-	call->timeout_ms = timeout_ms;
-	call->done = done;
-	call->arg = arg;
 	/* from the loop, so that DONE never comes from within this call */
 	TAILQ_INSERT_TAIL(&client->queue, call, entry);
 	event_active(client->pump, EV_TIMEOUT, 1);

@@ -58,7 +58,8 @@ struct sl_ctrl_client {
 /* ctrl_client.c */
 /* In no list; BODY is stolen. NULL: no memory. */
 struct sl_ctrl_call *sl_ctrl_call_new(struct sl_ctrl_client *client, const char *method,
-                                      const char *path, json_t *body);
+                                      const char *path, json_t *body, int timeout_ms,
+                                      sl_ctrl_done *done, void *arg);
 void sl_ctrl_call_free(struct sl_ctrl_call *call);
 /* Call DONE, and free CALL, which is in no list. */
 void sl_ctrl_finish(struct sl_ctrl_call *call, const struct sl_ctrl_reply *reply);

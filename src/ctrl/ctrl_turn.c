@@ -95,8 +95,8 @@ static struct sl_ctrl_call *carry(struct sl_ctrl_client *client, int n)
 		json_decref(requests);
 		return NULL;
 	}
-	carrier =
-	    sl_ctrl_call_new(client, "POST", "/v1/batch", json_pack("{so}", "requests", requests));
+	carrier = sl_ctrl_call_new(client, "POST", "/v1/batch",
+	                           json_pack("{so}", "requests", requests), 0, on_batch, NULL);
 	if (!carrier)
 		return NULL;
 	while (n--) {
@@ -108,7 +108,6 @@ static struct sl_ctrl_call *carry(struct sl_ctrl_client *client, int n)
 		if (call->timeout_ms > carrier->timeout_ms)
 			carrier->timeout_ms = call->timeout_ms;
 	}
-	carrier->done = on_batch;
 	carrier->arg = carrier;
 	TAILQ_INSERT_TAIL(&client->queue, carrier, entry);
 	return carrier;
@@ -138,16 +137,13 @@ struct sl_ctrl_call *sl_ctrl_send(struct sl_ctrl_client *client, const char *met
 
 	if (!client || !client->batches)
 		return sl_ctrl_call(client, method, path, body, timeout_ms, done, arg);
-	call = sl_ctrl_call_new(client, method, path, NULL);
+	call = sl_ctrl_call_new(client, method, path, NULL, timeout_ms, done, arg);
 	if (!call) {
 		json_decref(body);
 		return NULL;
 	}
 	call->value = body;
 	call->waits = true;
-	call->timeout_ms = timeout_ms;
-	call->done = done;
-	call->arg = arg;
 	TAILQ_INSERT_TAIL(&client->posts, call, entry);
 	event_active(client->pump, EV_TIMEOUT, 1);
 	return call;
