@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "agent.h"
 #include "ask.h"
 #include "call.h"
@@ -53,26 +56,21 @@ static struct {
 
 static uint64_t hash_of(const struct store_key *key)
 {
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint64_t scope = XXH3_64bits(key->scope, strlen(key->scope));
 
-	for (const char *c = key->scope; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
-	hash = (hash ^ 0xff) * UINT64_C(1099511628211); /* no byte of UTF-8 */
-	for (const char *c = key->id; *c; c++)
-		hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
-	return hash;
+	return XXH3_64bits_withSeed(key->id, strlen(key->id), scope);
 }
 
 static uint64_t guess_incarnation(const struct store_key *key)
 {
-	uint64_t name = hash_of(key), at = (name ^ name >> 32) % GUESSES;
+	uint64_t name = hash_of(key), at = name % GUESSES;
 
 	return guesses[at].name == name ? guesses[at].incarnation : 0;
 }
 
 static void learn_incarnation(const struct store_key *key, uint64_t incarnation)
 {
-	uint64_t name = hash_of(key), at = (name ^ name >> 32) % GUESSES;
+	uint64_t name = hash_of(key), at = name % GUESSES;
 
 	guesses[at].name = name;
 	guesses[at].incarnation = incarnation;
