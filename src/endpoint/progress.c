@@ -393,10 +393,11 @@ static bool sleep_as_driver(slime_ctx *ctx, const struct sl_goal *goal,
 		wake = min_ns(wake, sl_clock_ns() + goal->nap_ns);
 	if (arm_locked(ctx, &wake))
 		return true;
-	goal->mark(goal->arg, true);
 	atomic_store(&e->driver_until, wake);
 	atomic_store(&e->driver_sleeps, true);
-	/* whoever reached the goal or asked for something before that store did not see us */
+	/* only now: who finds the mark takes it away, and must see whom to kick */
+	goal->mark(goal->arg, true);
+	/* whoever reached the goal or asked for something before that did not see us */
 	if (!goal->reached(goal->arg) && !atomic_load(&e->work) && !atomic_load(&e->wanted) &&
 	    atomic_load(&e->next_scan) >= wake)
 		nap(e->doms_epfd, wake);

@@ -119,29 +119,36 @@ static void *submit_all(void *arg)
 	return NULL;
 }
 
-/* The receiving end of submit_all(): as many messages and immediates as are sent. */
+/*
+ * The receiving end of submit_all(): as many messages and immediates as are sent. Neither kind of
+ * receive takes more than its part of the endpoint's depth: were it full of those for immediates,
+ * the senders could be waiting for the others with all that they may have in flight.
+ */
 static void *receive_all(void *arg)
 {
+	enum { MESSAGE, IMMEDIATE, KINDS, EACH_KIND = TOTAL / 5, PART = 100 };
 	struct worker *w = arg;
-	struct slime_submit how = {.size = sizeof(how), .cq = w->cq};
 	struct slime_span span = span_of(w->side, MIB - 64, 64);
-	int sends = 0, imms = 0, taken = 0, want = TOTAL / 5;
+	int posted[KINDS] = {0}, taken[KINDS] = {0};
 
-	while (taken < 2 * want) {
+	while (taken[MESSAGE] + taken[IMMEDIATE] < KINDS * EACH_KIND) {
+		struct slime_submit how = {.size = sizeof(how), .cq = w->cq};
 		struct slime_result res[64];
 		int rc;
 
-		how.user_data = 0;
-		while (sends < want && !slime_ep_recv(w->side->ep, &span, &how, NULL))
-			sends++;
-		how.user_data = 1;
-		while (imms < want && !slime_ep_recv_imm(w->side->ep, &how, NULL))
-			imms++;
+		for (int k = 0; k < KINDS; k++) {
+			how.user_data = (uint64_t)k;
+			for (; posted[k] < EACH_KIND && posted[k] - taken[k] < PART; posted[k]++)
+				CHECK_OK(k == MESSAGE
+				             ? slime_ep_recv(w->side->ep, &span, &how, NULL)
+				             : slime_ep_recv_imm(w->side->ep, &how, NULL));
+		}
 		rc = slime_cq_wait(w->cq, res, 64, patience_ns());
 		CHECK(rc > 0);
-		for (int i = 0; i < rc; i++)
+		for (int i = 0; i < rc; i++) {
 			CHECK_OK(res[i].status);
-		taken += rc;
+			taken[res[i].user_data]++;
+		}
 	}
 	return NULL;
 }

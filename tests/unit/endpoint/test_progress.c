@@ -180,6 +180,49 @@ static void who_lets_go_does_not_wait_for_who_drives_next(void **state)
 	slime_ctx_destroy(ctx);
 }
 
+/* A goal of which somebody finds the mark at once and wakes, but which is reached a moment later.
+ */
+struct early {
+	slime_ctx *ctx;
+	unsigned marks;
+};
+
+static bool is_marked_twice(void *arg)
+{
+	return ((struct early *)arg)->marks > 1;
+}
+
+static void take_the_mark(void *arg, bool as_driver)
+{
+	struct early *e = arg;
+
+	if (as_driver && !e->marks++)
+		sl_driver_wake(e->ctx);
+}
+
+static void sleep_not(void *arg, int64_t until_ns)
+{
+	(void)arg;
+	(void)until_ns;
+}
+
+/*
+ * As two who post to a queue: the later place is filled first, and who fills it takes the mark.
+ * The other finds none, so the driver has to look again by itself. It slept.
+ */
+static void who_is_woken_before_it_sleeps_looks_again(void **state)
+{
+	struct early early = {0};
+	struct sl_goal goal = {
+	    .reached = is_marked_twice, .mark = take_the_mark, .sleep = sleep_not, .arg = &early};
+	struct slime_error err;
+
+	(void)state;
+	assert_int_equal(slime_ctx_create(NULL, &early.ctx, &err), 0);
+	assert_true(sl_drive(early.ctx, &goal, sl_clock_after(patience_ns)));
+	slime_ctx_destroy(early.ctx);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -187,6 +230,7 @@ int main(void)
 	    cmocka_unit_test(who_finds_each_result_in_his_queue_already_drives),
 	    cmocka_unit_test(nobody_stands_back_where_there_is_no_library_thread),
 	    cmocka_unit_test(who_lets_go_does_not_wait_for_who_drives_next),
+	    cmocka_unit_test(who_is_woken_before_it_sleeps_looks_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
