@@ -59,10 +59,12 @@ struct sl_engine {
 	_Atomic bool lib_aside; /* the library thread sleeps until who drives leaves */
 	_Atomic bool stop;      /* library thread: end */
 	_Atomic bool orphan; /* ... and free the context, whose last reference it dropped itself */
-	_Atomic bool watching; /* somebody polls: the library thread looks every millisecond if he
-	                          still does */
-	_Atomic bool work;     /* a stop was asked for: look through the ops */
-	_Atomic uint32_t polls;
+	int64_t waited_ns;   /* under LOCK: when a wait ended last */
+	/* Who polls, or waits again and again, drives: the library thread looks so often whether
+	   that is still so. 0: it drives itself. */
+	_Atomic int64_t watch_ns;
+	_Atomic uint32_t visits;   /* of those */
+	_Atomic bool work;         /* a stop was asked for: look through the ops */
 	_Atomic int64_t polled_ns; /* when a poll last found what it looked for */
 	_Atomic uint32_t wanted;   /* threads that wait for LOCK for a moment */
 	_Atomic uint32_t drivers;  /* threads inside sl_drive() */

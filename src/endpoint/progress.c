@@ -15,7 +15,9 @@
  * the driver takes doms_epfd out of lib_epfd ("disarms") and puts it back when
  * it leaves: two system calls a wait. Threads that poll (a wait of 0 again and
  * again) do not put it back at all; the library thread then looks every
- * millisecond whether they still do.
+ * millisecond whether they still do. Nor does a thread that waits again and
+ * again on a contended core, where each call counts and the library thread would
+ * be one more that wants the core; then it looks after a tenth of that.
  *
  * Everybody polls for spin_ns before sleeping, and yields while polling. A
  * yield that takes long means that the core is wanted by others: then nobody
@@ -37,6 +39,7 @@
 #include "endpoint/internal.h"
 
 static const int64_t watch_ns = SL_NS_PER_MS;
+static const int64_t watch_waits_ns = 100 * SL_NS_PER_US;
 static const int64_t connects_max_ns = 10 * SL_NS_PER_MS;
 static const int64_t long_yield_ns = 30 * SL_NS_PER_US;
 static const int64_t no_spin_min_ns = 5 * SL_NS_PER_MS;
@@ -223,6 +226,17 @@ static void leave(slime_ctx *ctx) SL_UNCHECKED
 	}
 }
 
+/* As leave(), for EVERY_NS at most: who drove will be back before that, it seems. */
+static void step_back(struct sl_engine *e, int64_t every_ns) SL_UNCHECKED
+{
+	sl_lock_drop(&e->lock);
+	if (e->has_thread) { /* after the lock: who finds it taken counts on us to wake him */
+		atomic_fetch_add(&e->visits, 1);
+		if (!atomic_exchange(&e->watch_ns, every_ns))
+			ring_lib(e);
+	}
+}
+
 void sl_progress_enter(slime_ctx *ctx) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
@@ -249,12 +263,7 @@ int sl_progress_poll(slime_ctx *ctx) SL_UNCHECKED
 	if (!take_over(ctx))
 		return 0;
 	n = progress_locked(ctx);
-	sl_lock_drop(&e->lock);
-	if (e->has_thread) { /* after the lock: who finds it taken counts on us to wake him */
-		atomic_fetch_add(&e->polls, 1);
-		if (!atomic_exchange(&e->watching, true))
-			ring_lib(e);
-	}
+	step_back(e, watch_ns);
 	return n;
 }
 
@@ -265,8 +274,8 @@ void sl_progress_polled(slime_ctx *ctx)
 
 	if (!e->has_thread)
 		return;
-	if (atomic_load_explicit(&e->watching, memory_order_relaxed)) {
-		atomic_fetch_add_explicit(&e->polls, 1, memory_order_relaxed);
+	if (atomic_load_explicit(&e->watch_ns, memory_order_relaxed)) {
+		atomic_fetch_add_explicit(&e->visits, 1, memory_order_relaxed);
 		return;
 	}
 	now = sl_clock_ns();
@@ -432,12 +441,22 @@ static void sleep_aside(slime_ctx *ctx, const struct sl_goal *goal, int64_t unti
 	}
 }
 
+/* Is this core contended, and did the wait before this one end just now? */
+static bool waits_again_locked(slime_ctx *ctx, int64_t now)
+{
+	struct sl_engine *e = &ctx->engine;
+	int64_t since = now - e->waited_ns;
+
+	e->waited_ns = now;
+	return e->has_thread && since < watch_waits_ns && is_contended(ctx, now);
+}
+
 bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_UNCHECKED
 {
 	struct sl_engine *e = &ctx->engine;
 	int64_t now = sl_clock_ns();
 	bool driving = false;
-	bool reached;
+	bool reached, others;
 	struct spin spin;
 
 	atomic_fetch_add_explicit(&e->drivers, 1, memory_order_relaxed);
@@ -460,8 +479,10 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
 		}
 		now = sl_clock_ns();
 	}
-	atomic_fetch_sub_explicit(&e->drivers, 1, memory_order_relaxed);
-	if (driving)
+	others = atomic_fetch_sub_explicit(&e->drivers, 1, memory_order_relaxed) > 1;
+	if (driving && !others && waits_again_locked(ctx, now))
+		step_back(e, watch_waits_ns);
+	else if (driving)
 		leave(ctx);
 	if (!is_contended(ctx, now))
 		restore_slice();
@@ -472,20 +493,21 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
  * The library thread.
  */
 
-/* Nobody polled since we looked: serve the peers again. */
-static bool still_polled(struct sl_engine *e, uint32_t *seen)
+/* How long to leave the driving to who comes by again and again; 0: nobody did since we looked. */
+static int64_t visited(struct sl_engine *e, uint32_t *seen)
 {
-	uint32_t polls = atomic_load(&e->polls);
+	int64_t every_ns = atomic_load(&e->watch_ns);
+	uint32_t visits = atomic_load(&e->visits);
 
-	if (polls == *seen) {
-		atomic_store(&e->watching, false);
-		polls = atomic_load(&e->polls); /* a poll before that store did not ring */
-		if (polls == *seen)
-			return false;
-		atomic_store(&e->watching, true);
+	if (every_ns && visits == *seen) {
+		atomic_store(&e->watch_ns, 0);
+		visits = atomic_load(&e->visits); /* a visit before that store did not ring */
+		if (visits == *seen)
+			return 0;
+		atomic_store(&e->watch_ns, every_ns);
 	}
-	*seen = polls;
-	return true;
+	*seen = visits;
+	return every_ns;
 }
 
 /* Who drives now rings when he leaves; if he left already, he did not see us. */
@@ -572,10 +594,11 @@ static void *lib_run(void *arg)
 	shorten_slice();
 	while (!atomic_load(&e->stop)) {
 		enum lib_turn next = LIB_ASIDE;
+		int64_t stay_ns = visited(e, &seen);
 
 		kept = keep_doms(ctx, kept);
-		if (atomic_load(&e->watching) && still_polled(e, &seen))
-			wake = sl_clock_ns() + watch_ns;
+		if (stay_ns)
+			wake = sl_clock_ns() + stay_ns;
 		else
 			next = lib_turn(ctx, &spin, woken, &wake);
 		woken = next != LIB_AGAIN;

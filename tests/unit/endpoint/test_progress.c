@@ -18,7 +18,7 @@ static const int64_t patience_ns = 20 * SL_NS_PER_S;
 /* Is the library thread of CTX asked to leave the driving to who polls? */
 static bool is_watching(slime_ctx *ctx)
 {
-	return atomic_load(&ctx->engine.watching);
+	return atomic_load(&ctx->engine.watch_ns) != 0;
 }
 
 /* His polls never drive, as the library thread was faster each time: it has to stand back. */
@@ -223,6 +223,45 @@ static void who_is_woken_before_it_sleeps_looks_again(void **state)
 	slime_ctx_destroy(early.ctx);
 }
 
+static bool is_second_look(void *arg)
+{
+	return (*(unsigned *)arg)++ > 0;
+}
+
+/* A wait that drives, once if the library thread lets it, and finds what it waits for. */
+static void wait_once(slime_ctx *ctx)
+{
+	unsigned looks = 0;
+	struct sl_goal goal = {
+	    .reached = is_second_look, .mark = mark, .sleep = sleep_not, .arg = &looks};
+
+	assert_true(sl_drive(ctx, &goal, sl_clock_after(patience_ns)));
+}
+
+/* What it saves are two system calls a wait. On a core of its own it is not worth the peers' time.
+ */
+static void who_waits_again_and_again_drives_where_the_core_is_contended(void **state)
+{
+	int64_t until = sl_clock_after(patience_ns);
+	struct slime_error err;
+	slime_ctx *ctx;
+
+	(void)state;
+	assert_int_equal(slime_ctx_create(NULL, &ctx, &err), 0);
+	for (int i = 0; i < 1000; i++) {
+		wait_once(ctx);
+		assert_false(is_watching(ctx));
+	}
+	atomic_store(&ctx->engine.no_spin_until, until);
+	while (!is_watching(ctx) && sl_clock_ns() < until)
+		wait_once(ctx);
+	assert_true(is_watching(ctx));
+	while (is_watching(ctx) && sl_clock_ns() < until)
+		(void)sched_yield();
+	assert_false(is_watching(ctx));
+	slime_ctx_destroy(ctx);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -231,6 +270,7 @@ int main(void)
 	    cmocka_unit_test(nobody_stands_back_where_there_is_no_library_thread),
 	    cmocka_unit_test(who_lets_go_does_not_wait_for_who_drives_next),
 	    cmocka_unit_test(who_is_woken_before_it_sleeps_looks_again),
+	    cmocka_unit_test(who_waits_again_and_again_drives_where_the_core_is_contended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
