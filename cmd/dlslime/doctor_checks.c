@@ -289,28 +289,6 @@ static void look_thp(struct finding *f)
 	fix(f, "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled");
 }
 
-static void look_core_buffers(struct finding *f)
-{
-	const long long want = 16 << 20;
-	long long rmem = number_in("/proc/sys/net/core/rmem_max");
-	long long wmem = number_in("/proc/sys/net/core/wmem_max");
-
-	if (rmem < 0 || wmem < 0) {
-		found(f, LEVEL_OK, "net.core is not to be seen in this network namespace");
-		return;
-	}
-	if (rmem >= want && wmem >= want) {
-		found(f, LEVEL_OK, "sockets may ask for buffers of %lld and %lld KiB", rmem / 1024,
-		      wmem / 1024);
-		return;
-	}
-	found(f, LEVEL_BETTER,
-	      "sockets may ask for buffers of %lld KiB (receive) and %lld KiB (send): "
-	      "little for fast long links",
-	      rmem / 1024, wmem / 1024);
-	fix(f, "sudo sysctl net.core.rmem_max=67108864 net.core.wmem_max=67108864");
-}
-
 static void look_tcp_window(struct finding *f)
 {
 	const long long want = 16 << 20;
@@ -450,7 +428,6 @@ const struct check doctor_checks[] = {
     {"clock", look_clock},
     {"ipv6", look_ipv6},
     {"ports", look_ports},
-    {"buffers", look_core_buffers},
     {"tcp window", look_tcp_window},
 };
 
