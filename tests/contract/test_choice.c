@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "contract.h"
+#include "fakes/fakes.h"
 
 static const struct pair_opts none;
 
@@ -76,8 +77,15 @@ static void one_process_uses_loopback(void)
 	both_end_up_with(NULL, NULL, "loopback");
 }
 
+static void need_tcp(void)
+{
+	if (!fakes_install("tcp", false))
+		test_skip("this build is without tcp");
+}
+
 static void one_forced_side_decides_for_both(void)
 {
+	need_tcp();
 	both_end_up_with("tcp", NULL, "tcp");
 	both_end_up_with(NULL, "tcp", "tcp");
 	both_end_up_with("shm", NULL, "shm");
@@ -124,6 +132,7 @@ static void disagree(const char *a, const char *b)
 
 static void sides_that_are_forced_apart_are_told_both_names(void)
 {
+	need_tcp();
 	disagree("tcp", "shm");
 	disagree("shm", "tcp");
 	disagree("loopback", "tcp");
@@ -159,6 +168,7 @@ static void two_processes_use_shm_and_say_why_not_loopback(void)
 
 static void two_processes_forced_to_tcp_use_tcp(void)
 {
+	need_tcp();
 	processes_use("tcp", 0, "tcp");
 }
 

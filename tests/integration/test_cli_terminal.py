@@ -13,7 +13,7 @@ import termios
 import time
 
 import pytest
-from cli import BIN, DEADLINE_S, MIB, file_server, make, state_of
+from cli import BIN, DEADLINE_S, MIB, file_server, make, need, state_of
 
 WIDTHS = [20, 8, 40, 80, 132]
 
@@ -77,6 +77,7 @@ def lines(shown):
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_the_bar_of_get_fits(tmp_path, columns):
     """The name is longer than many terminals, and not ASCII."""
+    need("tcp")
     name = "wörterbuch-größe-" * 4
     server, (ticket,) = file_server(make(tmp_path / name, 256 * MIB), options=["--transport", "tcp"])
     (tmp_path / "copy").mkdir()
