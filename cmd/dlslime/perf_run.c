@@ -2,8 +2,8 @@
 /*
  * The measuring side of perf: a worker for each thread, and the calling thread
  * watching over a connection of its own that the server's process still runs.
- * When it does not, the endpoints are closed under the workers, which ends
- * whatever they wait for.
+ * When it does not, the workers' endpoints and connections are closed under them,
+ * which ends whatever they wait for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -99,15 +99,6 @@ static int open_workers(struct run *run, slime_ctx *ctx, struct slime_error *err
 	return 0;
 }
 
-/* Say in ERR whom it is about. */
-static int about_peer(const struct run *run, int rc, struct slime_error *err)
-{
-	char at[HOST_MAX + 16];
-
-	return refuse(err, rc, "the server at %s went away: %.150s",
-	              address_format(&run->o->at, at, sizeof(at)), err->text);
-}
-
 /* Tell the server that each of its clients is alive. */
 static void ping(struct run *run)
 {
@@ -181,12 +172,12 @@ static int run_workers(struct run *run, struct slime_error *err)
 		rc = watch(run, err);
 		atomic_store(&run->stop, true);
 		for (uint32_t i = 0; rc < 0 && i < n; i++)
-			slime_ep_close(run->workers[i].ep);
+			worker_abort(&run->workers[i]);
 		for (uint32_t i = 0; i < n; i++)
 			(void)pthread_join(threads[i], NULL);
 		(void)pthread_barrier_destroy(&run->start);
 		if (rc < 0)
-			rc = about_peer(run, rc, err);
+			rc = perf_went_away(&run->o->at, rc, err);
 	}
 	free(threads);
 	free(args);

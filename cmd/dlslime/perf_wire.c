@@ -82,6 +82,14 @@ int perf_watch_open(struct perf_watch *w, const struct address *at, struct slime
 	return 0;
 }
 
+int perf_went_away(const struct address *at, int rc, struct slime_error *err)
+{
+	char text[HOST_MAX + 16];
+
+	return refuse(err, rc, "the server at %s went away: %.150s",
+	              address_format(at, text, sizeof(text)), err->text);
+}
+
 int perf_watch_check(struct perf_watch *w, struct slime_error *err)
 {
 	struct msg m;

@@ -57,6 +57,9 @@ struct perf_watch {
 
 int perf_watch_open(struct perf_watch *w, const struct address *at, struct slime_error *err);
 
+/* ERR says what is wrong with the server: say in it that it went away, and from where. */
+int perf_went_away(const struct address *at, int rc, struct slime_error *err);
+
 /* Does not block. An error: the server is gone, or silent for too long. */
 int perf_watch_check(struct perf_watch *w, struct slime_error *err);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "perf_wire.h"
 #include "say.h"
@@ -39,7 +40,7 @@ static int await(struct worker *w, struct msg *m, uint8_t want, struct slime_err
 		else
 			return rc;
 		if (rc < 0)
-			return refuse(err, rc, "the server went away: %.200s", err->text);
+			return perf_went_away(&w->o->at, rc, err);
 	}
 }
 
@@ -117,6 +118,12 @@ void worker_close(struct worker *w)
 	free(w->started_ns);
 	free(w->idle);
 	(void)pthread_mutex_destroy(&w->sending);
+}
+
+void worker_abort(struct worker *w)
+{
+	slime_ep_close(w->ep);
+	(void)shutdown(w->chan.fd, SHUT_RDWR);
 }
 
 /* Point the segments at BLOCK; returns how many there are. */
@@ -197,7 +204,7 @@ static int check_there(struct worker *w, uint64_t first, uint32_t n)
 	if (rc == 0)
 		rc = chan_expect(&w->chan, &m, PERF_CHECKED, 0, 60 * second, &w->err);
 	if (rc < 0)
-		return rc;
+		return w->chan.said ? rc : perf_went_away(&w->o->at, rc, &w->err);
 	w->n_bad += get_uint(&m, 8);
 	return msg_ok(&m) ? 0 : refuse(&w->err, -EPROTO, "the server's check cannot be read");
 }

@@ -44,6 +44,9 @@ struct worker {
 int worker_open(struct worker *w, struct slime_error *err);
 void worker_close(struct worker *w);
 
+/* End whatever W waits for, with an error. Any thread. */
+void worker_abort(struct worker *w);
+
 /* Operate until UNTIL_NS, MAX_OPS or *STOP. The sentence of a failure is in W->err. */
 int worker_run(struct worker *w, int64_t until_ns, uint64_t max_ops);
 

@@ -38,6 +38,19 @@ def test_when_the_peer_goes_or_freezes_the_run_fails(transport, how, wait):
         assert time.monotonic() - before < (12 if how == signal.SIGSTOP else 5)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_when_the_peer_goes_or_freezes_between_operations_that_are_verified_too(how):
+    server, address = perf_server()
+    with server, Process(
+        *["perf", "run", address, "--op", "write", "--verify", "--seconds", "100", "--size", "4M", "--footprint", "8M"]
+    ) as client:
+        wait_until("the client to measure", lambda: cpu_seconds(client.pid) > 0.3)
+        server.signal(how)
+        before = time.monotonic()
+        assert address in failed(client.done())
+        assert time.monotonic() - before < (12 if how == signal.SIGSTOP else 5)
+
+
 def test_a_server_frozen_from_the_start_is_a_sentence():
     server, address = perf_server()
     with server:
