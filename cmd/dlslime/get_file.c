@@ -41,6 +41,7 @@ struct get {
 	slime_mr *mr;
 	XXH3_state_t *hash; /* of the first DONE bytes */
 	bool begun;         /* ID and DONE are known */
+	bool met;           /* an attempt got as far as reading: later ones can */
 	bool resumed;       /* some of DONE is from an earlier process */
 	struct file_id id;
 	uint64_t done;
@@ -249,7 +250,7 @@ static enum outcome connect_ep(struct get *g, const struct slime_desc *ep,
 
 	if (rc < 0) {
 		(void)chan_both_sides(&g->chan, rc, SHARE_ALIVE, g->err);
-		return g->begun && rc != -EPROTO && rc != -EINVAL ? BROKEN : HOPELESS;
+		return g->met && rc != -EPROTO && rc != -EINVAL ? BROKEN : HOPELESS;
 	}
 	rc = chan_expect(&g->chan, &m, SHARE_CONNECTED, SHARE_ALIVE, 12 * second, g->err);
 	if (rc < 0)
@@ -279,7 +280,7 @@ static enum outcome connect_link(struct get *g)
 		if (rc == 0)
 			return COMPLETE;
 		if (rc != -ETIMEDOUT || now_ns() > until)
-			return g->begun && rc != -EINVAL ? BROKEN : HOPELESS;
+			return g->met && rc != -EINVAL ? BROKEN : HOPELESS;
 		out = housekeeping(g);
 		if (out != COMPLETE)
 			return out;
@@ -527,6 +528,7 @@ static enum outcome attempt(struct get *g)
 	enum outcome out = attempt_open(g);
 
 	if (out == COMPLETE) {
+		g->met = true;
 		keep_info(g);
 		out = transfer(g);
 	}

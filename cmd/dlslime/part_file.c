@@ -73,6 +73,9 @@ static int check_target(const struct part_file *p, struct slime_error *err)
 		                                strerror(errno));
 	if (S_ISDIR(st.st_mode))
 		return refuse(err, -EISDIR, "'%s' is a directory", p->target);
+	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return refuse(err, -EEXIST, "'%s' is not a regular file, and is not replaced",
+		              p->target);
 	if (!p->force)
 		return refuse(err, -EEXIST, "'%s' is there already (--force replaces it)",
 		              p->target);
@@ -134,39 +137,55 @@ const char *part_target(const struct part_file *p)
 	return p->target;
 }
 
-static int no_space(const struct part_file *p, const struct file_id *id, struct slime_error *err)
-{
-	struct statvfs fs = {0};
-	char need[32];
-	char have[32];
-
-	(void)fstatvfs(p->fd, &fs);
-	return refuse(err, -ENOSPC, "'%s' needs %s, and the disk has %s free", p->target,
-	              size_human(id->size, need, sizeof(need)),
-	              size_human((uint64_t)fs.f_bavail * fs.f_frsize, have, sizeof(have)));
-}
-
-/* Have the disk keep room for all of it, so that it cannot run full half-way. */
-static int reserve(struct part_file *p, const struct file_id *id, struct slime_error *err)
+/* What the disk must still give for all of it, and has to give. */
+static void look_at_space(const struct part_file *p, const struct file_id *id, uint64_t *need,
+                          uint64_t *have)
 {
 	struct statvfs fs;
+	struct stat st;
+	uint64_t there = fstat(p->fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+
+	*need = there < id->size ? id->size - there : 0;
+	/* some file systems do not tell */
+	*have = fstatvfs(p->fd, &fs) == 0 && fs.f_blocks ? (uint64_t)fs.f_bavail * fs.f_frsize
+	                                                 : UINT64_MAX;
+}
+
+static int no_space(const struct part_file *p, uint64_t need, uint64_t have,
+                    struct slime_error *err)
+{
+	char n[32];
+	char h[32];
+
+	return refuse(err, -ENOSPC, "'%s' needs %s, and the disk has %s free", p->target,
+	              size_human(need, n, sizeof(n)), size_human(have, h, sizeof(h)));
+}
+
+/*
+ * Have the disk keep room for all of it, so that it cannot run full half-way. Not without
+ * looking before: a file system may give all it has and fail then, and others write there too.
+ */
+static int reserve(struct part_file *p, const struct file_id *id, struct slime_error *err)
+{
+	uint64_t need, have;
 	int rc = 0;
 
 	if (id->size > INT64_MAX)
 		return refuse(err, -EFBIG, "the file is larger than any file can be");
+	look_at_space(p, id, &need, &have);
+	if (need > have)
+		return no_space(p, need, have, err);
 	if (id->size && fallocate(p->fd, 0, 0, (off_t)id->size) < 0)
 		rc = -errno;
-	if (rc == -EOPNOTSUPP || rc == -ENOSYS) {
-		rc =
-		    fstatvfs(p->fd, &fs) == 0 && fs.f_bavail < id->size / fs.f_frsize ? -ENOSPC : 0;
-		if (rc == 0 && ftruncate(p->fd, (off_t)id->size) < 0)
-			rc = -errno;
-	}
-	if (rc == -ENOSPC)
-		return no_space(p, id, err);
-	if (rc < 0)
+	if (rc == -EOPNOTSUPP || rc == -ENOSYS)
+		rc = ftruncate(p->fd, (off_t)id->size) < 0 ? -errno : 0;
+	if (rc == 0)
+		return 0;
+	(void)!ftruncate(p->fd, (off_t)p->done); /* give back what it got nevertheless */
+	if (rc != -ENOSPC)
 		return refuse(err, rc, "cannot make room for '%s': %s", p->target, strerror(-rc));
-	return 0;
+	look_at_space(p, id, &need, &have);
+	return no_space(p, need, have, err);
 }
 
 static void write_state(struct part_file *p)

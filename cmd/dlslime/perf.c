@@ -68,7 +68,7 @@ static int complain(const struct slime_error *err)
 }
 
 /* Where the server is, to the process that waits for it on FD, or to people (FD -1). */
-static void announce(const struct door *door, int fd)
+static int announce(const struct door *door, int fd)
 {
 	struct address at;
 	char text[HOST_MAX + 16];
@@ -77,10 +77,10 @@ static void announce(const struct door *door, int fd)
 	if (fd >= 0) {
 		(void)!write(fd, &at, sizeof(at));
 		(void)close(fd);
-		return;
+		return 0;
 	}
 	(void)printf("ready %s\n", address_format(&at, text, sizeof(text)));
-	(void)fflush(stdout);
+	return fflush(stdout);
 }
 
 /* Serve until told to stop; a client that hangs keeps nobody here. */
@@ -89,6 +89,7 @@ static int serve_at(const char *bind_to, uint16_t port, int fd)
 	struct slime_error err = {0};
 	struct door *door;
 	slime_ctx *ctx;
+	int status = EXIT_FAILED; /* nobody can see where it is, which main() says */
 
 	if (door_open(bind_to, port, &door, &err) < 0)
 		return complain(&err);
@@ -96,12 +97,14 @@ static int serve_at(const char *bind_to, uint16_t port, int fd)
 		door_close(door);
 		return complain(&err);
 	}
-	announce(door, fd);
-	if (perf_serve(ctx, door) < 0)
-		_exit(EXIT_GOOD);
+	if (announce(door, fd) == 0) {
+		if (perf_serve(ctx, door) < 0)
+			_exit(EXIT_GOOD);
+		status = EXIT_GOOD;
+	}
 	slime_ctx_destroy(ctx);
 	door_close(door);
-	return EXIT_GOOD;
+	return status;
 }
 
 static int serve(int argc, char **argv)

@@ -189,9 +189,12 @@ static int set_option(int c, const char *arg, struct perf_opts *o, struct slime_
 }
 
 /* What only makes sense together. */
-static int settle(struct perf_opts *o, struct slime_error *err)
+static int settle(const char *action, struct perf_opts *o, struct slime_error *err)
 {
 	struct perf_shape *s = &o->shape;
+
+	if (o->peer_cpu >= 0 && strcmp(action, "run") == 0)
+		return refuse(err, -1, "--peer-cpu: give --cpu to the 'perf serve' there");
 
 	if (!s->strided)
 		s->stride = s->size;
@@ -252,6 +255,6 @@ int perf_opts_parse(const char *action, int argc, char **argv, struct perf_opts 
 	if (rc == 0)
 		rc = parse_place(action, argc, argv, out, &err);
 	if (rc == 0)
-		rc = settle(out, &err);
+		rc = settle(action, out, &err);
 	return rc < 0 ? say_usage("perf", "%s", err.text) : 0;
 }

@@ -60,7 +60,7 @@ int perf_shape_check(const struct perf_shape *s, uint64_t limit, struct slime_er
 		return refuse(err, -EINVAL, "a message is one piece: send takes no batch");
 	if (s->blocks > limit / perf_step(s))
 		return refuse(err, -ENOMEM,
-		              "%llu blocks of %s are more memory than the %s that are to be had "
+		              "%llu times %s is more memory than the %s that are to be had "
 		              "here: ask for less in flight or smaller operations",
 		              (unsigned long long)s->blocks,
 		              size_human(perf_step(s), text, sizeof(text)),

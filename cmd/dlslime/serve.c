@@ -339,7 +339,8 @@ static int serve_files(struct server *server, char **paths, struct door *door,
 		return rc;
 	for (int i = 0; i < server->n_files; i++)
 		print_ticket(server, i, paths[i]);
-	(void)fflush(stdout);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return refuse(err, -EIO, "nobody can see the tickets");
 	if (door_run(door, &rules, server) < 0)
 		_exit(EXIT_GOOD);
 	return 0;
@@ -434,6 +435,9 @@ int verb_serve(int argc, char **argv)
 				return say_usage("serve", "%s", err.text);
 			break;
 		case 't':
+			if (strcmp(optarg, "loopback") == 0)
+				return say_usage("serve", "--transport: loopback is within one "
+				                          "process, and readers are others");
 			server.transport = optarg;
 			break;
 		case 'n':
@@ -460,6 +464,10 @@ int verb_serve(int argc, char **argv)
 	if (argc - optind > SERVED_FILES_MAX)
 		return say_usage("serve", "at most %d files can be served at once",
 		                 SERVED_FILES_MAX);
+	for (int i = optind; i < argc; i++) {
+		if (!argv[i][0])
+			return say_usage("serve", "the name of a FILE is empty");
+	}
 	server.n_files = argc - optind;
 	return serve(bind_to, (uint16_t)port, &server, argv + optind);
 }

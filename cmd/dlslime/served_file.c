@@ -30,6 +30,7 @@ struct version {
 	size_t slot; /* of the guard */
 	dev_t dev;
 	ino_t ino;
+	struct timespec changed; /* which no tool can set back, unlike the time in ID */
 	_Atomic unsigned n_refs;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t hashed;
@@ -141,6 +142,19 @@ static int version_map(struct version *v, struct slime_error *err)
 	return rc;
 }
 
+/* What the kernel makes up as it is read has no size, and would be served as nothing. */
+static int version_check(const struct version *v, struct slime_error *err)
+{
+	char byte;
+
+	if (v->pub.id.size == 0 && pread(v->fd, &byte, 1, 0) != 0)
+		return refuse(
+		    err, -EINVAL,
+		    "'%s' does not know its size, as files below /proc: serve a copy of it",
+		    v->file->path);
+	return 0;
+}
+
 static int version_open(struct version *v, struct slime_error *err)
 {
 	const char *path = v->file->path;
@@ -161,7 +175,10 @@ static int version_open(struct version *v, struct slime_error *err)
 		v->pub.id = id_of(&st);
 		v->dev = st.st_dev;
 		v->ino = st.st_ino;
-		rc = version_map(v, err);
+		v->changed = st.st_ctim;
+		rc = version_check(v, err);
+		if (rc == 0)
+			rc = version_map(v, err);
 	}
 	if (rc < 0)
 		(void)close(v->fd);
@@ -300,13 +317,25 @@ int file_version_same(struct file_version *version, struct slime_error *err)
 	return 0;
 }
 
+/*
+ * V is what its path stands for now. Stricter than what its readers ask for: a new link or
+ * owner harms nobody who is reading, and to look again costs who comes next nothing.
+ */
+static bool is_current(struct version *v)
+{
+	struct stat st;
+
+	return file_version_same(&v->pub, NULL) == 0 && stat(v->file->path, &st) == 0 &&
+	       st.st_ctim.tv_sec == v->changed.tv_sec && st.st_ctim.tv_nsec == v->changed.tv_nsec;
+}
+
 int file_version_get(struct served_file *file, struct file_version **out, struct slime_error *err)
 {
 	struct version *fresh;
 	int rc = 0;
 
 	(void)pthread_mutex_lock(&file->lock);
-	if (file_version_same(&file->current->pub, NULL) < 0) {
+	if (!is_current(file->current)) {
 		rc = version_create(file, &fresh, err);
 		if (rc == 0) {
 			version_release(file->current);

@@ -5,10 +5,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
 from cli import (  # noqa: F401 (source and target are fixtures)
+    BIN,
     MIB,
     Process,
     failed,
@@ -102,15 +104,19 @@ def test_a_file_that_is_there_is_only_replaced_by_force(source, target):
     path = make(source / "file", 1000)
     (target / "file").write_text("mine")
     (target / "dir").mkdir()
+    os.mkfifo(target / "fifo")
     server, (ticket,) = file_server(path)
     with server:
         assert "--force" in failed(get(ticket, "-o", target))
-        assert (target / "file").read_text() == "mine" and leftovers(target) == ["dir", "file"]
+        assert (target / "file").read_text() == "mine" and leftovers(target) == ["dir", "fifo", "file"]
         assert get(ticket, "-o", target, "--force").returncode == 0
-        assert same(path, target / "file") and leftovers(target) == ["dir", "file"]
+        assert same(path, target / "file") and leftovers(target) == ["dir", "fifo", "file"]
+        # with a device it would be the machine's
+        assert "not a regular file" in failed(get(ticket, "-o", target / "fifo", "--force"))
+        assert (target / "fifo").is_fifo()
 
 
-@pytest.mark.parametrize("what", ["missing", "directory", "fifo", "forbidden"])
+@pytest.mark.parametrize("what", ["missing", "directory", "fifo", "forbidden", "endless"])
 def test_what_cannot_be_served_is_said_before_any_ticket(source, what):
     good = make(source / "good", 10)
     bad = source / "bad"
@@ -118,6 +124,8 @@ def test_what_cannot_be_served_is_said_before_any_ticket(source, what):
         bad.mkdir()
     elif what == "fifo":
         os.mkfifo(bad)
+    elif what == "endless":
+        bad.symlink_to("/proc/cpuinfo")  # it has content, and says that it has no byte
     elif what == "forbidden":
         if os.geteuid() == 0:
             pytest.skip("root may read everything")
@@ -198,6 +206,14 @@ def test_a_reader_with_a_ticket_that_talks_nonsense_loses_only_its_own_connectio
         assert same(path, target / "file")
 
 
+def test_a_server_whose_tickets_nobody_can_see_ends(source):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [BIN, "serve", "--bind", "127.0.0.1", make(source / "file", 1000)], stdout=full, stderr=subprocess.PIPE, timeout=30
+        )
+    assert done.returncode == 1 and b"standard output" in done.stderr
+
+
 def test_nobody_serving_is_a_sentence_at_once_and_leaves_nothing(source, target):
     server, (ticket,) = file_server(make(source / "file", 1000))
     with server:
@@ -216,6 +232,19 @@ def test_a_server_of_one_transport_refuses_another(source, target):
         assert "'tcp' only" in failed(get(ticket, "-o", target, "--transport", "shm"))
         done = get(ticket, "-o", target, "--json")
         assert json.loads(done.stdout)["transport"] == "tcp"
+
+
+def test_a_transport_that_cannot_be_is_a_sentence_at_once(source, target):
+    """Loopback does not leave a process; there is no use in trying again."""
+    path = make(source / "file", 1000)
+    assert "one process" in failed(run("serve", "--transport", "loopback", path), status=2)
+    server, (ticket,) = file_server(path)
+    with server:
+        before = time.monotonic()
+        sentence = failed(get(ticket, "-o", target, "--transport", "loopback"))
+        assert "another process" in sentence and "again" not in sentence
+        assert time.monotonic() - before < 15
+        assert leftovers(target) == []
 
 
 def test_a_transport_that_does_not_exist_is_a_sentence_on_both_sides(source, target):

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -72,6 +73,22 @@ def test_a_file_that_changes_is_an_error_and_no_half_file(big, source, target, t
             assert done.returncode == 0 and "starting over" in done.stderr
             assert same(path, target / "file")
         assert server.popen.poll() is None
+
+
+def test_a_file_that_changes_and_keeps_its_time_is_another_one(source, target):
+    """As rsync --inplace -t and cp -p leave it."""
+    path = make(source / "file", 3 * MIB)
+    server, (ticket,) = file_server(path)
+    with server:
+        assert get(ticket, "-o", target).returncode == 0
+        stat = path.stat()
+        with open(path, "r+b") as f:
+            f.seek(MIB)
+            f.write(b"changed")
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        done = get(ticket, "-o", target, "--force")
+        assert done.returncode == 0, done.stderr
+        assert same(path, target / "file")
 
 
 def test_a_killed_get_is_resumed(big, target):
@@ -181,6 +198,22 @@ def test_a_disk_that_is_too_small_is_said_before_and_nothing_is_left(source, tar
         assert leftovers(target) == []
     finally:
         subprocess.run(["umount", target], check=True)
+
+
+def test_a_file_that_is_larger_than_the_disk_takes_nothing_of_it(source, target):
+    disk = os.statvfs(target)
+    path = source / "file"
+    try:
+        with open(path, "wb") as f:
+            f.truncate(2 * disk.f_blocks * disk.f_frsize)
+        server, (ticket,) = file_server(path)
+    except OSError as e:
+        pytest.skip(f"no file can be so large here: {e}")
+    with server:
+        sentence = failed(get(ticket, "-o", target))
+        free, unit = re.search(r"the disk has ([\d.]+) (\S+) free", sentence).groups()
+        assert float(free) * 1024 ** "BKMGT".index(unit[0]) > disk.f_bavail * disk.f_frsize / 2, sentence
+    assert leftovers(target) == []
 
 
 def test_sigterm_ends_the_server_with_readers_connected(big, target):

@@ -4,10 +4,11 @@
 import json
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
-from cli import QUICK, Process, failed, measure, need, perf_server, run
+from cli import BIN, QUICK, Process, failed, measure, need, perf_server, run
 
 KEYS = ["op", "transport", "size", "depth", "batch", "bytes", "seconds", "GBps", "ops_per_s"]
 KEYS += ["latency_us", "verified", "version"]
@@ -144,6 +145,10 @@ def test_wrong_options_are_a_sentence_and_status_2(args):
         failed(run("perf", *action, *args), status=2)
 
 
+def test_a_cpu_for_a_server_that_is_not_ours_is_a_sentence():
+    assert "--peer-cpu" in failed(run("perf", "run", "127.0.0.1:1", "--peer-cpu", "0"), status=2)
+
+
 @pytest.mark.parametrize("address", ["", "host", "host:", "host:0", "host:99999", "::1:80", "[::1]", ":80"])
 def test_wrong_addresses_are_a_sentence_and_status_2(address):
     failed(run("perf", "run", address), status=2)
@@ -156,6 +161,12 @@ def test_more_memory_than_there_is_is_a_sentence():
 
 def test_a_transport_that_does_not_exist_is_a_sentence():
     assert "nope" in failed(run("perf", "local", "--transport", "nope"))
+
+
+def test_a_server_whose_address_nobody_can_see_ends():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN, "perf", "serve", "--bind", "127.0.0.1"], stdout=full, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 1 and b"standard output" in done.stderr
 
 
 def test_nobody_listening_is_a_sentence_at_once():
