@@ -13,7 +13,7 @@ struct place {
 struct announce {
 	slime_ctx *ctx;
 	slime_agent *agent;
-	slime_mr *nothing; /* stands for files without a byte */
+	slime_mr *nothing; /* stands for files without a byte; 'dlslime ping' may read it */
 	char byte;
 	pthread_mutex_t lock; /* guards PLACES, also while nanoctrl is told */
 	int n;
@@ -55,6 +55,8 @@ static int announce_locked(struct announce *a, int i, const char *name,
                            struct file_version *version, const char *ticket,
                            struct slime_error *err)
 {
+	const struct slime_mr_opts readable = {.size = sizeof(readable),
+	                                       .access = SLIME_ACCESS_REMOTE_READ};
 	struct place *place = &a->places[i];
 	int rc = 0;
 
@@ -68,7 +70,7 @@ static int announce_locked(struct announce *a, int i, const char *name,
 	if (place->version == version)
 		return 0;
 	if (!version->mr && !a->nothing)
-		rc = slime_mr_register(a->ctx, &a->byte, 1, NULL, &a->nothing, err);
+		rc = slime_mr_register(a->ctx, &a->byte, 1, &readable, &a->nothing, err);
 	if (rc == 0)
 		rc = publish(a, name, version->mr ? version->mr : a->nothing, version->id.size,
 		             ticket, err);

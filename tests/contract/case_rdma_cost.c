@@ -127,6 +127,26 @@ static void a_destroyed_endpoint_gives_back_all_it_had(void)
 	rig_end(p);
 }
 
+/* Its room in the completion queue too: here there is some for a few. */
+static void endpoints_that_come_and_go_do_not_fill_the_completion_queue(void)
+{
+	static const struct pair_opts none;
+	struct pair *p, q;
+
+	CHECK_EQ(setenv("SLIME_MAX_CQ_DEPTH", "8192", 1), 0);
+	p = rig_begin(NULL, NULL);
+	for (int i = 0; i < 60; i++) {
+		memset(&q, 0, sizeof(q));
+		side_create(&q.a, p->a.ctx, "rdma", &none);
+		side_create(&q.b, p->b.ctx, "rdma", &none);
+		pair_connect(&q);
+		side_destroy(&q.a);
+		side_destroy(&q.b);
+		pair_ping(p, 1000);
+	}
+	rig_end(p);
+}
+
 static void sixteen_lanes_are_possible_and_seventeen_an_error(void)
 {
 	struct slime_ep_opts opts = {.size = sizeof(opts), .transport = "rdma", .lanes = 17};
@@ -525,6 +545,7 @@ const struct contract_case rdma_cost_cases[] = {
     CASE(one_endpoint_is_three_queue_pairs_and_256_kib_at_most),
     CASE(a_thousand_endpoints_fit_into_256_mib),
     CASE(a_destroyed_endpoint_gives_back_all_it_had),
+    CASE(endpoints_that_come_and_go_do_not_fill_the_completion_queue),
     CASE(sixteen_lanes_are_possible_and_seventeen_an_error),
     CASE(a_small_transfer_is_one_request_on_one_lane),
     CASE(a_small_write_goes_inside_its_request),

@@ -82,6 +82,43 @@ static void a_receive_that_cannot_be_posted_is_not_lost(void)
 	a_call_that_fails("post_recv", ENOMEM);
 }
 
+/* No later receive comes to make it good. */
+static void the_only_receive_that_cannot_be_posted_is_not_lost(void)
+{
+	for (int i = 0; i < 4; i++) {
+		struct pair *p = rig_begin(NULL, NULL);
+		slime_op *recv, *send;
+
+		fill(p->a.mem, PIECE, 9);
+		fake_verbs_fail_call("post_recv", 1, ENOMEM);
+		recv = start_recv(&p->b, 0, PIECE);
+		CHECK_EQ(fake_verbs_faults_left(), 0);
+		send = start_send(&p->a, 0, PIECE);
+		CHECK_ENDS(p, send, 0);
+		CHECK_ENDS(p, recv, 0);
+		CHECK_FILLED(p->b.mem, PIECE, 9);
+		rig_end(p);
+	}
+}
+
+/* The window of receives for immediates would be used up if each left a gap in it. */
+static void receives_for_immediates_that_cannot_be_posted_leave_no_gap(void)
+{
+	struct pair *p = rig_begin(NULL, NULL);
+
+	for (uint32_t i = 0; i < 100; i++) {
+		slime_op *recv = start_recv_imm(&p->b), *write;
+		struct slime_result res;
+
+		fake_verbs_fail_call("post_recv", 1, ENOMEM);
+		write = start_write_imm(&p->a, 0, 0, 100, i);
+		CHECK_ENDS(p, write, 0);
+		CHECK_OK(pair_finish(p, recv, &res));
+		CHECK_EQ(res.imm, i);
+	}
+	rig_end(p);
+}
+
 static void work_that_fails(enum ibv_wc_status status, bool carried_out)
 {
 	for (unsigned n = 1; n <= 20; n += 3) {
@@ -471,6 +508,8 @@ static void any_call_of_setting_up_fails_with_a_sentence_and_leaves_nothing(void
 const struct contract_case rdma_fault_cases[] = {
     CASE(a_send_that_cannot_be_posted_is_not_lost),
     CASE(a_receive_that_cannot_be_posted_is_not_lost),
+    CASE(the_only_receive_that_cannot_be_posted_is_not_lost),
+    CASE(receives_for_immediates_that_cannot_be_posted_leave_no_gap),
     CASE(a_lost_packet_is_made_good),
     CASE(a_lost_answer_brings_no_immediate_twice),
     CASE(a_lost_answer_brings_no_message_twice),

@@ -30,10 +30,10 @@ def demo(root, file):
     return done
 
 
-@pytest.mark.parametrize("name", ["file", "-with space"])
-def test_the_demo_shows_both_ways_and_that_the_copies_are_identical(root, name):
+@pytest.mark.parametrize("name, size", [("file", 5000000), ("-with space", 5000000), ("empty", 0)])
+def test_the_demo_shows_both_ways_and_that_the_copies_are_identical(root, name, size):
     need("tcp")
-    path = make(root / name, 5000000)
+    path = make(root / name, size)
     done = demo(root, path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("copy     identical") == 2
