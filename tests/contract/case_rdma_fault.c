@@ -501,6 +501,37 @@ static void any_call_of_setting_up_fails_with_a_sentence_and_leaves_nothing(void
 		}
 }
 
+/* Each side takes one for its mailbox, and two when it connects. */
+static void too_few_queue_pairs_are_an_error_that_says_so(void)
+{
+	static struct fake_verbs_config config;
+
+	for (int n = 2; n <= 5; n++) {
+		struct life a = {0}, b = {0};
+		pthread_t thread;
+
+		fake_verbs_config_init(&config);
+		config.devices[0].attr.max_qp = n;
+		config.n_devices = 1;
+		fake_verbs_install(&config);
+		live(&a, 0);
+		live(&b, 1);
+		CHECK(!a.rc && !b.rc);
+		a.peer = b.ep_desc;
+		b.peer = a.ep_desc;
+		CHECK_EQ(pthread_create(&thread, NULL, life_connect, &b), 0);
+		(void)life_connect(&a);
+		CHECK_EQ(pthread_join(thread, NULL), 0);
+		CHECK(a.rc < 0 && b.rc < 0);
+		if (!strstr(a.err.text, "queue pair") && !strstr(b.err.text, "queue pair"))
+			test_fail("no queue pairs: '%s', '%s'", a.err.text, b.err.text);
+		check_life(&a, "create_qp", (unsigned)n);
+		check_life(&b, "create_qp", (unsigned)n);
+		CHECK(!fake_verbs_leaks());
+		fake_verbs_uninstall();
+	}
+}
+
 #define CASE(name)             \
 	{                      \
 #name, name, 1 \
@@ -526,5 +557,6 @@ const struct contract_case rdma_fault_cases[] = {
     CASE(a_rail_that_recovers_carries_again),
     CASE(connecting_survives_datagrams_that_are_lost_doubled_or_overtaken),
     CASE(any_call_of_setting_up_fails_with_a_sentence_and_leaves_nothing),
+    CASE(too_few_queue_pairs_are_an_error_that_says_so),
     {0},
 };
