@@ -359,6 +359,29 @@ static void a_rail_that_dies_loses_nothing(void)
 	}
 }
 
+/* The event of the port says it at once; without it the retries would have to run out. */
+static void a_rail_whose_port_goes_down_is_left_at_once(void)
+{
+	struct pair_opts opts = two_rails;
+	slime_op *write;
+	struct pair *p;
+	int64_t began;
+
+	opts.peer_timeout_ms = 20000;
+	p = rig_begin(NULL, &opts);
+	fill(p->a.mem, RAIL_LEN, 3);
+	fake_verbs_hold(1);
+	write = start_write(&p->a, 0, 0, RAIL_LEN);
+	began = now_ns();
+	fake_verbs_set_port(1, 1, IBV_PORT_DOWN);
+	fake_verbs_release(1);
+	CHECK_ENDS(p, write, 0);
+	CHECK(now_ns() - began < 600 * NS_PER_MS + slack_ns());
+	CHECK_FILLED(p->b.mem, RAIL_LEN, 3);
+	rig_works(p);
+	rig_end(p);
+}
+
 /* The first lane's rail: bytes take the other one, and so does the immediate behind them. */
 static void the_bytes_of_the_first_rail_take_the_other(void)
 {
@@ -553,6 +576,7 @@ const struct contract_case rdma_fault_cases[] = {
     CASE(a_removed_device_ends_everything_and_everything_can_go),
     CASE(what_is_destroyed_in_flight_is_not_touched_again),
     CASE(a_rail_that_dies_loses_nothing),
+    CASE(a_rail_whose_port_goes_down_is_left_at_once),
     CASE(the_bytes_of_the_first_rail_take_the_other),
     CASE(a_rail_that_recovers_carries_again),
     CASE(connecting_survives_datagrams_that_are_lost_doubled_or_overtaken),
