@@ -210,6 +210,25 @@ static void a_deregistered_region_is_not_reached(void)
 	pair_destroy(p);
 }
 
+/* Its owner is not who the endpoint leads to, whatever rights its description gives. */
+static void a_region_of_a_third_context_is_refused(void)
+{
+	static const struct pair_opts none;
+	struct pair *p = pair_create(NULL);
+	struct slime_desc desc = {0};
+	slime_rmr *rmr = NULL;
+	struct side third;
+
+	side_create(&third, context_create(false, 0), env.transport, &none);
+	CHECK_OK(slime_mr_export(third.mr, &desc, &test_err));
+	test_err.text[0] = '\0';
+	CHECK_RC(slime_ep_import(p->a.ep, &desc, &rmr, &test_err), -EACCES);
+	CHECK(test_err.text[0] && !rmr);
+	slime_ctx_destroy(third.ctx);
+	side_destroy(&third);
+	pair_destroy(p);
+}
+
 /* An error of one transfer is not an error of the endpoint. */
 static void the_endpoint_works_after_a_refused_access(void)
 {
@@ -256,6 +275,7 @@ const struct contract_case range_cases[] = {
     {"a_local_region_is_closed_to_the_peer", a_local_region_is_closed_to_the_peer, IN_MEMORY},
     {"a_local_region_serves_its_owner", a_local_region_serves_its_owner, IN_MEMORY},
     {"a_deregistered_region_is_not_reached", a_deregistered_region_is_not_reached, IN_MEMORY},
+    {"a_region_of_a_third_context_is_refused", a_region_of_a_third_context_is_refused, IN_BASIC},
     {"the_endpoint_works_after_a_refused_access", the_endpoint_works_after_a_refused_access,
      IN_ALL},
     {"regions_of_no_bytes_or_that_wrap_are_refused", regions_of_no_bytes_or_that_wrap_are_refused,
