@@ -56,6 +56,46 @@ static void every_size_arrives_by_cma(void **state)
 	sizes(&by_cma);
 }
 
+/* A description may promise more than there is: then the endpoint layer lets this through. */
+static void outside(const struct pair_opts *opts)
+{
+	static const struct sl_iov wrong[] = {
+	    {.roff = SIDE_LEN, .len = 1, .count = 1},
+	    {.roff = SIDE_LEN - 1, .len = 2, .count = 1},
+	    {.roff = 0, .len = SIDE_LEN + 1, .count = 1},
+	    {.roff = UINT64_MAX - 1, .len = 2, .count = 1},
+	    {.roff = 1, .len = 1, .count = 2, .stride = 1, .rstride = SIDE_LEN - 1},
+	    {.roff = 0, .len = 1, .count = 3, .stride = 1, .rstride = UINT64_C(1) << 63},
+	};
+	struct pair *p = open_ready(opts);
+	static struct job j;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		for (int read = 0; read < 2; read++) {
+			struct sl_iov v = piece(&p->a, 0, 0, 1);
+
+			j.iov[0] = wrong[i];
+			j.iov[0].addr = v.addr;
+			j.iov[0].reg = v.reg;
+			j.iov[0].rreg = v.rreg;
+			assert_int_equal(start(&j, &p->a, read ? SL_OP_READ : SL_OP_WRITE, 1), 0);
+			assert_ended(&j, -ERANGE);
+		}
+	pair_close(p);
+}
+
+static void nothing_outside_the_region_is_touched_mapped(void **state)
+{
+	(void)state;
+	outside(&mapped);
+}
+
+static void nothing_outside_the_region_is_touched_by_cma(void **state)
+{
+	(void)state;
+	outside(&by_cma);
+}
+
 /* More pieces than one system call takes, of lengths that are not alike, some of none. */
 static void many(const struct pair_opts *opts)
 {
@@ -280,6 +320,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_size_arrives_mapped),
 	    cmocka_unit_test(every_size_arrives_by_cma),
+	    cmocka_unit_test(nothing_outside_the_region_is_touched_mapped),
+	    cmocka_unit_test(nothing_outside_the_region_is_touched_by_cma),
 	    cmocka_unit_test(many_pieces_arrive_mapped),
 	    cmocka_unit_test(many_pieces_arrive_by_cma),
 	    cmocka_unit_test(strides_are_expanded_mapped),
