@@ -26,6 +26,7 @@ enum { BLOCK = 1 << 20, SLOTS = 16 };
 /* What an attempt came to. */
 enum outcome {
 	COMPLETE,
+	AGAIN,  /* at once, with a new connection */
 	BROKEN, /* the connection; it may be better with a new one */
 	HOPELESS,
 };
@@ -172,14 +173,14 @@ static enum outcome ask(struct get *g, struct slime_desc *ep, struct slime_desc 
 	put_desc(&m, &mine);
 	rc = chan_send(&g->chan, &m, 5 * second, g->err);
 	if (rc == 0)
-		rc = chan_expect(&g->chan, &m, g->o->named ? SHARE_NAMED : SHARE_GRANT, SHARE_ALIVE,
+		rc = chan_expect(&g->chan, &m, g->o->named ? SHARE_NAMED : SHARE_GRANT, 0,
 		                 10 * second, g->err);
 	if (rc == -ECONNRESET && !g->chan.said && g->o->named)
 		return BROKEN;
 	if (rc == -ECONNRESET && !g->chan.said) {
 		(void)refuse(g->err, -EACCES,
 		             "the server does not know this ticket: it was started anew since, or "
-		             "the ticket is damaged");
+		             "the ticket is damaged; or it has just ended");
 		return HOPELESS;
 	}
 	if (rc < 0)
@@ -187,7 +188,10 @@ static enum outcome ask(struct get *g, struct slime_desc *ep, struct slime_desc 
 	return take_grant(g, &m, ep, mr, id);
 }
 
-/* The hash of what an earlier process left. */
+/*
+ * The hash of what an earlier process left. It may take minutes, so no server is kept waiting:
+ * the next attempt goes on from here.
+ */
 static enum outcome rehash(struct get *g)
 {
 	uint64_t at = 0;
@@ -195,17 +199,17 @@ static enum outcome rehash(struct get *g)
 	bar_begin(&g->bar, "checking", part_target(g->part), 0);
 	while (at < g->done) {
 		size_t len = g->done - at < BLOCK ? (size_t)(g->done - at) : BLOCK;
-		enum outcome out = housekeeping(g);
 
-		if (out != COMPLETE)
-			return out;
+		if (atomic_load(g->o->interrupted))
+			return interrupted(g);
 		if (part_read(g->part, at, g->mem, len, g->err) < 0)
 			return HOPELESS;
 		(void)XXH3_128bits_update(g->hash, g->mem, len);
 		at += len;
 		bar_show(&g->bar, at, g->id.size);
 	}
-	return COMPLETE;
+	g->progress_ns = now_ns();
+	return AGAIN;
 }
 
 /* The server grants ID: go on from what there is of it. */
@@ -236,9 +240,11 @@ static enum outcome begin(struct get *g, const struct file_id *id)
 	g->result->bytes = id->size;
 	g->result->resumed_from = g->done;
 	(void)XXH3_128bits_reset(g->hash);
-	if (g->resumed)
+	if (g->resumed) {
+		chan_close(&g->chan);
 		out = rehash(g);
-	g->begun = out == COMPLETE;
+	}
+	g->begun = out != HOPELESS;
 	return out;
 }
 
@@ -252,7 +258,7 @@ static enum outcome connect_ep(struct get *g, const struct slime_desc *ep,
 		(void)chan_both_sides(&g->chan, rc, SHARE_ALIVE, g->err);
 		return g->met && rc != -EPROTO && rc != -EINVAL ? BROKEN : HOPELESS;
 	}
-	rc = chan_expect(&g->chan, &m, SHARE_CONNECTED, SHARE_ALIVE, 12 * second, g->err);
+	rc = chan_expect(&g->chan, &m, SHARE_CONNECTED, 0, 12 * second, g->err);
 	if (rc < 0)
 		return outcome_of(g, rc);
 	if (mr->len && slime_ep_import(g->ep, mr, &g->rmr, g->err) < 0)
@@ -551,6 +557,8 @@ static int attempts(struct get *g)
 		bar_clear(&g->bar);
 		if (out == COMPLETE)
 			return 0;
+		if (out == AGAIN)
+			continue;
 		if (atomic_load(g->o->interrupted))
 			out = interrupted(g);
 		if (out == HOPELESS)

@@ -20,8 +20,9 @@
  * server's agent; the rest is the same.
  *
  * Instead of an answer, the server may send an error: that the file has changed
- * since GRANT. Both send ALIVE about every second. Who does not know a secret
- * gets nothing at all.
+ * since GRANT. After CONNECTED or NAMED both send ALIVE about every second. A reader that
+ * has to check what it has got already hangs up after GRANT, and comes again.
+ * Who does not know a secret gets nothing at all.
  */
 #ifndef DLSLIME_SHARE_WIRE_H
 #define DLSLIME_SHARE_WIRE_H

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """dlslime serve and get between real processes: copies, names, tickets, strangers."""
 
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -223,6 +225,21 @@ def test_nobody_serving_is_a_sentence_at_once_and_leaves_nothing(source, target)
     assert "refused" in failed(get(ticket, "-o", target))
     assert time.monotonic() - before < 5
     assert leftovers(target) == []
+
+
+def test_a_server_that_is_alive_and_grants_nothing_is_given_up(target):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ticket = f"slime:127.0.0.1:{listener.getsockname()[1]}/{'0' * 32}/file"
+        with Process("get", ticket, "-o", str(target), "--timeout", "0") as reader:
+            with listener.accept()[0] as s:
+                alive = b"\x01\0\0\0\x08"
+                until = time.monotonic() + 30
+                with contextlib.suppress(OSError):
+                    while reader.popen.poll() is None and time.monotonic() < until:
+                        s.sendall(alive)
+                        select.select([reader.popen.stderr], [], [], 0.2)
+            assert "answered" in failed(reader.done(timeout=5))
+        assert leftovers(target) == []
 
 
 def test_a_server_of_one_transport_refuses_another(source, target):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """dlslime get when something goes wrong half-way: a whole file or none, and on from what is there."""
 
+import ctypes
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from cli import (  # noqa: F401 (source and target are fixtures)
@@ -22,6 +25,7 @@ from cli import (  # noqa: F401 (source and target are fixtures)
     state_of,
     stopped_half_way,
     target,
+    wait_until,
 )
 
 
@@ -115,6 +119,37 @@ def test_an_interrupted_get_is_resumed_from_a_server_that_was_started_anew(big, 
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["resumed_from"] > 0
         assert same(big, target / "file")
+
+
+def forge_part(target, name, size, mtime_ns):
+    """As if a get of a file of zeros had been killed before its last block, without its minutes."""
+    xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    xxh3.restype, xxh3.argtypes = ctypes.c_uint64, [ctypes.c_char_p, ctypes.c_size_t]
+    state = struct.pack("<QQQQ", 0x31545241504C5344, size, mtime_ns, size - MIB)
+    part = target / f".{name}.part-{xxh3(name.encode(), len(name)) & 0xFFFFFFFF:08x}"
+    with open(part, "wb") as f:
+        f.truncate(size)
+    Path(f"{part}.state").write_bytes(state + struct.pack("<Q", xxh3(state, len(state))))
+
+
+def test_what_is_there_may_take_long_to_be_checked(source, target):
+    """The server waits ten seconds for who has been let in."""
+    path = source / "zeros"
+    with open(path, "wb") as f:
+        f.truncate(1 << 30)
+    forge_part(target, "zeros", 1 << 30, path.stat().st_mtime_ns)
+    server, (ticket,) = file_server(path)
+    threads = Path(f"/proc/{server.pid}/task")
+    with server:
+        idle = len(os.listdir(threads))
+        with Process("get", ticket, "-o", str(target), "--json") as reader:
+            wait_until("the reader to be let in", lambda: len(os.listdir(threads)) > idle)
+            reader.stop()
+            wait_until("the server to give it up", lambda: len(os.listdir(threads)) == idle)
+            reader.signal(signal.SIGCONT)
+            done = reader.done()
+            assert done.returncode == 0, done.stderr
+            assert done.stderr == "" and json.loads(done.stdout)["resumed_from"] == (1 << 30) - MIB
 
 
 def test_a_part_of_another_version_is_not_resumed(big, source, target):
