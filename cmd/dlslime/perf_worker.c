@@ -35,10 +35,10 @@ static int await(struct worker *w, struct msg *m, uint8_t want, struct slime_err
 	for (;;) {
 		int rc = chan_expect(&w->chan, m, want, 0, second / 4, err);
 
-		if (rc == -ETIMEDOUT && !w->chan.said)
-			rc = perf_watch_check(w->watch, err);
-		else
+		if (rc == 0 || w->chan.said)
 			return rc;
+		if (rc == -ETIMEDOUT)
+			rc = perf_watch_check(w->watch, err);
 		if (rc < 0)
 			return perf_went_away(&w->o->at, rc, err);
 	}
@@ -92,10 +92,11 @@ int worker_open(struct worker *w, struct slime_error *err)
 	w->chan.fd = -1;
 	(void)pthread_mutex_init(&w->sending, NULL);
 	rc = perf_shape_check(&w->shape, perf_mem_limit() / w->o->threads, err);
-	if (rc == 0)
-		rc = chan_dial(&w->chan, &w->o->at, perf_hello, PERF_HELLO_LEN, 5 * second, err);
+	/* gigabytes take seconds to fill: the server does not wait for them */
 	if (rc == 0)
 		rc = allocate(w, err);
+	if (rc == 0)
+		rc = chan_dial(&w->chan, &w->o->at, perf_hello, PERF_HELLO_LEN, 5 * second, err);
 	if (rc == 0)
 		rc = perf_ep_create(w->ctx, &w->shape, &w->ep, err);
 	if (rc == 0 && w->shape.depth > 1)
@@ -367,12 +368,18 @@ static int run_windows(struct worker *w, int64_t until_ns, uint64_t max_ops)
 
 int worker_run(struct worker *w, int64_t until_ns, uint64_t max_ops)
 {
+	int rc;
+
 	memset(&w->latency, 0, sizeof(w->latency));
 	w->ops = 0;
 	w->ns = 0;
+	w->began_ns = now_ns();
 	if (w->shape.depth == 1)
-		return run_single(w, until_ns, max_ops);
-	if (w->shape.verify)
-		return run_windows(w, until_ns, max_ops);
-	return run_queue(w, until_ns, max_ops);
+		rc = run_single(w, until_ns, max_ops);
+	else if (w->shape.verify)
+		rc = run_windows(w, until_ns, max_ops);
+	else
+		rc = run_queue(w, until_ns, max_ops);
+	w->ended_ns = now_ns();
+	return rc;
 }

@@ -35,7 +35,8 @@ struct worker {
 	uint64_t next; /* number of the next operation, warm-up included */
 	uint64_t ops;  /* done in this phase */
 	uint64_t n_bad;
-	int64_t ns; /* of this phase, without the time for verification */
+	int64_t ns;                 /* of this phase, without the time for verification */
+	int64_t began_ns, ended_ns; /* this phase */
 	struct histogram latency;
 	struct slime_error err;
 };

@@ -65,6 +65,12 @@ def test_seconds_are_kept_to():
     assert time.monotonic() - before < 20
 
 
+def test_threads_that_take_turns_are_not_counted_as_if_they_did_not():
+    """On one cpu the operations of shm, which are copies, come one after the other."""
+    figures = measure("perf", "local", "--transport", "shm", "--cpu", "0", "--threads", "16", "--iters", "800", "--size", "64K")
+    assert figures["seconds"] * 1e6 > figures["ops"] * figures["latency_us"]["p50"] / 2
+
+
 def test_people_are_told_the_transport_and_why():
     out = run("perf", "local", *QUICK, "--verify").stdout
     assert "over     " in out and "because  " in out and "verified yes" in out
