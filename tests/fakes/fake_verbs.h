@@ -147,6 +147,14 @@ void fake_verbs_fail_call(const char *call, unsigned n, int error);
  */
 void fake_verbs_fail_work(unsigned dev, uint32_t qpn, unsigned n, enum ibv_wc_status status,
                           bool carried_out);
+/*
+ * The N-th request of a send queue, a write, strays: no answer comes, and its bytes, 64 KiB at
+ * most, stay on the wire whatever becomes of its QP until they arrive.
+ */
+void fake_verbs_stray(unsigned dev, uint32_t qpn, unsigned n);
+/* All that strayed arrives. Returns how many of them a QP took: it was still connected to theirs.
+ */
+unsigned fake_verbs_arrive(void);
 /* The N-th completion of a QP, of either queue, comes twice. */
 void fake_verbs_duplicate_cqe(unsigned dev, uint32_t qpn, unsigned n);
 /* The completion queue that this QP's sends complete to overruns. */
@@ -174,7 +182,7 @@ enum fake_datagram_fault { FAKE_DROP, FAKE_DUPLICATE, FAKE_OVERTAKE };
 /* That happens to the N-th datagram that DEV sends. OVERTAKE: the next one arrives before it. */
 void fake_verbs_fail_datagram(unsigned dev, enum fake_datagram_fault what, unsigned n);
 
-/* Faults that were ordered by fail_... and duplicate_... and have not happened. */
+/* Faults that were ordered by fail_..., stray and duplicate_... and have not happened. */
 unsigned fake_verbs_faults_left(void);
 
 #endif

@@ -268,6 +268,18 @@ static enum fake_step move_piece(struct fake_qp *qp, struct fake_qp *peer,
 	return STEP_MOVED;
 }
 
+/* Its first piece leaves, once, and no answer will come. */
+static enum fake_step stray(struct fake_qp *qp, const struct fake_qp *peer,
+                            const struct fake_send *wr)
+{
+	static char data[PIECE];
+	uint64_t len = wr->len < PIECE ? wr->len : PIECE;
+
+	if (!qp->unanswered)
+		fake_stray_locked(qp, peer, wr, data, move_local(qp, wr, data, len));
+	return await_answer(qp);
+}
+
 static void deliver(struct fake_qp *qp, struct fake_qp *peer, const struct fake_send *wr)
 {
 	struct ibv_wc wc = {
@@ -327,6 +339,8 @@ static enum fake_step carry(struct fake_qp *qp, const struct fake_send *wr)
 		                                          : IBV_EVENT_QP_REQ_ERR);
 		return STEP_MOVED;
 	}
+	if (qp->sq.strays)
+		return stray(qp, peer, wr);
 	if (qp->unanswered)
 		qp->unanswered = qp->rnr = false;
 	if (is_message(wr) && !(qp->sq.begun && peer->receiving)) {

@@ -172,6 +172,7 @@ const struct sl_verbs *fake_verbs_create(const struct fake_verbs_config *config)
 	TAILQ_INIT(&fabric.ctxs);
 	TAILQ_INIT(&fabric.ready);
 	TAILQ_INIT(&fabric.waiting);
+	TAILQ_INIT(&fabric.strays);
 	for (unsigned i = 0; i < fabric.config.n_devices; i++) {
 		device_create(&fabric.devices[i], i);
 		/* now, so that a test which counts allocations sees no more of them later */
@@ -188,6 +189,7 @@ void fake_verbs_destroy(void)
 {
 	if (fake_verbs_count(FAKE_CONTEXTS))
 		return; /* a leak, and the wire still looks at it */
+	fake_stray_reset_locked();
 	for (unsigned i = 0; i < fabric.config.n_devices; i++) {
 		fake_table_free(&fabric.devices[i].qps);
 		fake_table_free(&fabric.devices[i].mrs);

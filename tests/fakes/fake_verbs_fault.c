@@ -7,7 +7,7 @@
 
 enum { FAULTS_MAX = 64 };
 
-enum kind { NONE, CALL, WORK, TWICE, DATAGRAM };
+enum kind { NONE, CALL, WORK, TWICE, DATAGRAM, STRAY };
 
 struct fault {
 	enum kind kind;
@@ -104,6 +104,12 @@ void fake_fault_work_locked(struct fake_qp *qp)
 
 	qp->sq.fault = f ? (enum ibv_wc_status)f->how : IBV_WC_SUCCESS;
 	qp->sq.fault_late = f && f->late;
+	qp->sq.strays = of_qp(STRAY, qp);
+}
+
+void fake_verbs_stray(unsigned dev, uint32_t qpn, unsigned n)
+{
+	order((struct fault){.kind = STRAY, .dev = dev, .qpn = qpn, .n = n});
 }
 
 void fake_verbs_duplicate_cqe(unsigned dev, uint32_t qpn, unsigned n)

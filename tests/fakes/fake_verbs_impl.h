@@ -165,6 +165,7 @@ struct fake_sq {
 	bool begun;                 /* a message that has its receive */
 	enum ibv_wc_status fault;   /* ordered for request DONE */
 	bool fault_late;
+	bool strays; /* request DONE: its bytes are on their way, or will be */
 };
 
 enum fake_place { NOWHERE, READY, WAITING };
@@ -192,12 +193,22 @@ struct fake_qp {
 };
 TAILQ_HEAD(fake_qps, fake_qp);
 
+/* Bytes of a write that have left their QP and not arrived. */
+struct fake_stray {
+	TAILQ_ENTRY(fake_stray) link;
+	struct fake_device *dev; /* where they go */
+	uint32_t to_qpn, from_qpn, psn, rkey;
+	uint64_t addr, len;
+	char data[];
+};
+
 struct fake_fabric {
 	pthread_rwlock_t lock;
 	struct fake_verbs_config config;
 	struct fake_device devices[FAKE_DEVICES_MAX];
 	struct fake_ctxs ctxs;
 	struct fake_qps ready, waiting;
+	TAILQ_HEAD(, fake_stray) strays;
 };
 extern struct fake_fabric fabric;
 
@@ -232,6 +243,11 @@ bool fake_fault_duplicate_locked(const struct fake_qp *qp);
 /* -1: none, else an enum fake_datagram_fault. */
 int fake_fault_datagram_locked(const struct fake_device *dev);
 void fake_fault_reset_locked(void);
+
+/* fake_verbs_stray.c: LEN bytes of DATA leave QP for PEER, where WR wants them. */
+void fake_stray_locked(const struct fake_qp *qp, const struct fake_qp *peer,
+                       const struct fake_send *wr, const char *data, uint64_t len);
+void fake_stray_reset_locked(void);
 
 /* fake_verbs_event.c */
 void fake_raise_locked(struct fake_ctx *ctx, struct fake_source *source, enum ibv_event_type type);

@@ -91,6 +91,30 @@ static void work_fails_before_or_after_it_is_carried_out(void **state)
 	}
 }
 
+/* Its bytes are taken as long as the QP that they go to is the same, and no longer. */
+static void what_strays_is_taken_late_or_not_at_all(void **state)
+{
+	(void)state;
+	for (int gone = 0; gone < 3; gone++) {
+		client_begin(NULL);
+		memset(a.mem, 'a', 8);
+		fake_verbs_stray(0, 0, 2);
+		assert_int_equal(post(&a, &b, IBV_WR_RDMA_WRITE, 1, 0, 0, 8, 2), 0);
+		assert_int_equal(post(&a, &b, IBV_WR_RDMA_WRITE, 2, 0, 8, 8, 0), 0);
+		wc_expect(&a, 1, IBV_WC_SUCCESS);
+		assert_true(fake_verbs_await(FAKE_UNANSWERED, 1, INT64_C(10000000000)));
+		qp_to(&a, IBV_QPS_ERR);
+		wc_expect(&a, 2, IBV_WC_WR_FLUSH_ERR);
+		assert_int_equal(b.mem[8], 0);
+		if (gone)
+			qp_to(&b, gone == 1 ? IBV_QPS_ERR : IBV_QPS_RESET);
+		assert_int_equal(fake_verbs_arrive(), !gone);
+		assert_int_equal(b.mem[8], gone ? 0 : 'a');
+		assert_int_equal(fake_verbs_arrive(), 0);
+		client_end();
+	}
+}
+
 static void a_completion_comes_twice(void **state)
 {
 	(void)state;
@@ -277,6 +301,7 @@ int main(void)
 	    cmocka_unit_test(every_call_that_makes_something_can_fail),
 	    cmocka_unit_test(a_list_of_requests_fails_in_the_middle),
 	    cmocka_unit_test(work_fails_before_or_after_it_is_carried_out),
+	    cmocka_unit_test(what_strays_is_taken_late_or_not_at_all),
 	    cmocka_unit_test(a_completion_comes_twice),
 	    cmocka_unit_test(what_is_held_goes_step_by_step),
 	    cmocka_unit_test(a_cut_wire_exhausts_the_retries),
