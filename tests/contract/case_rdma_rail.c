@@ -259,30 +259,13 @@ static void a_removed_rail_leaves_the_first_one_whole(void)
 	rig_end(p);
 }
 
-/* A has fake0 and fake1, B has fake2 and fake3. */
-static struct pair *four_devices(struct pair_opts opts)
-{
-	struct fake_verbs_config config;
-
-	fake_verbs_config_init(&config);
-	config.n_devices = 4;
-	for (unsigned i = 2; i < 4; i++) {
-		config.devices[i] = config.devices[i - 2];
-		config.devices[i].name[4] = (char)('0' + i);
-		config.devices[i].ports[0].gids[3].gid =
-		    fake_verbs_gid_ipv4(10, 0, 0, (uint8_t)(100 + i));
-	}
-	opts.b_device = "fake2,fake3";
-	return rig_begin(&config, &opts);
-}
-
 static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
 {
 	struct pair *p;
 	struct flow f, back;
 
 	for (unsigned dev = 0; dev < 4; dev += 2) { /* A's port, or B's */
-		p = four_devices(two_rails);
+		p = rig_four(&two_rails);
 		flow_await(&f, &p->a, &p->b, dev);
 		flow_await(&back, &p->b, &p->a, dev + 9);
 		fake_verbs_set_port(dev, 1, IBV_PORT_DOWN);
@@ -298,7 +281,7 @@ static void a_port_that_goes_down_sends_its_immediates_over_the_other(void)
 /* Pull GONE out, one or more of lane 0's devices, when each end had AFTER requests carried out. */
 static void pull(const unsigned *gone, unsigned n, unsigned after)
 {
-	struct pair *p = four_devices(two_rails);
+	struct pair *p = rig_four(&two_rails);
 	struct flow f, back;
 	uint64_t before;
 
@@ -342,7 +325,7 @@ static void everything_ends_with_the_last_device(void)
 	struct flow f;
 
 	opts.peer_timeout_ms = 20000;
-	p = four_devices(opts);
+	p = rig_four(&opts);
 	flow_await(&f, &p->b, &p->a, 7);
 	fake_verbs_remove(0);
 	pair_linger(p, 50 * NS_PER_MS);

@@ -7,6 +7,23 @@ struct pair *rig_begin(const struct fake_verbs_config *config, const struct pair
 	return pair_create(opts);
 }
 
+struct pair *rig_four(const struct pair_opts *opts)
+{
+	struct pair_opts with_b = *opts;
+	struct fake_verbs_config config;
+
+	fake_verbs_config_init(&config);
+	config.n_devices = 4;
+	for (unsigned i = 2; i < 4; i++) {
+		config.devices[i] = config.devices[i - 2];
+		config.devices[i].name[4] = (char)('0' + i);
+		config.devices[i].ports[0].gids[3].gid =
+		    fake_verbs_gid_ipv4(10, 0, 0, (uint8_t)(100 + i));
+	}
+	with_b.b_device = "fake2,fake3";
+	return rig_begin(&config, &with_b);
+}
+
 void rig_end(struct pair *p)
 {
 	const char *leaks;

@@ -8,11 +8,14 @@
 
 extern const struct contract_case rdma_fault_cases[];
 extern const struct contract_case rdma_rail_cases[];
+extern const struct contract_case rdma_late_cases[];
 extern const struct contract_case rdma_path_cases[];
 extern const struct contract_case rdma_cost_cases[];
 
 /* Devices as CONFIG says (NULL: two), and a pair over them. */
 struct pair *rig_begin(const struct fake_verbs_config *config, const struct pair_opts *opts);
+/* Four, of which A may have fake0 and fake1; B has fake2 and fake3. */
+struct pair *rig_four(const struct pair_opts *opts);
 /* The end: nothing may be left of any device. */
 void rig_end(struct pair *p);
 

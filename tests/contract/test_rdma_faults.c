@@ -11,7 +11,8 @@
 int main(int argc, char **argv)
 {
 	static const struct contract_case *const files[] = {rdma_fault_cases, rdma_rail_cases,
-	                                                    rdma_path_cases, rdma_cost_cases, NULL};
+	                                                    rdma_late_cases,  rdma_path_cases,
+	                                                    rdma_cost_cases,  NULL};
 
 	env.transport = "rdma";
 	return suite_main(files, argc, argv);

@@ -179,6 +179,19 @@ int sl_rdma_chan_link(struct sl_conn *conn, int kind, struct slime_error *err)
 	return 0;
 }
 
+/* What is posted in part is in doubt like the rest: as if it ended behind all, with no number yet.
+ */
+static void gather_begun_locked(struct rdma_chan *c)
+{
+	struct sl_op *op = c->cur.wrs ? sl_op_pop(&c->waiting) : NULL;
+
+	c->cur = (struct rdma_cursor){0};
+	if (!op)
+		return;
+	op->priv[RDMA_END] = op->priv[RDMA_SEQ] = UINT64_MAX;
+	sl_op_push(&c->posted, op);
+}
+
 void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 {
 	struct rdma_chan *c = &conn->chan[kind];
@@ -190,6 +203,7 @@ void sl_rdma_chan_drain(struct sl_conn *conn, int kind)
 	sl_lock_take(&conn->lock);
 	c->phase = RDMA_DRAIN; /* nobody posts from here on */
 	sl_rdma_chan_gather_locked(c);
+	gather_begun_locked(c);
 	if (kind == RDMA_MSG)
 		conn->credit_head = conn->credit_tail = 0;
 	sl_lock_drop(&conn->lock);
@@ -233,42 +247,6 @@ void sl_rdma_chan_free(struct sl_conn *conn, int kind)
 	sl_lock_take(&conn->lock);
 	c->phase = RDMA_NONE;
 	sl_lock_drop(&conn->lock);
-}
-
-/* What a stop leaves: writes may still be on the wire to the peer's memory for a moment. */
-static void stopped(struct sl_op *op, struct sl_op_queue *over, struct sl_op_queue *late)
-{
-	bool writes = op->code == SL_OP_WRITE || op->code == SL_OP_WRITE_IMM;
-
-	rdma_over(writes && late ? late : over, op, sl_op_stop(op));
-}
-
-void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over,
-                              struct sl_op_queue *late)
-{
-	struct rdma_chan *c = &conn->chan[kind];
-	struct sl_op_queue all = c->posted;
-	struct sl_op *op;
-	bool begun = c->cur.wrs || c->cur.iov;
-
-	c->posted = (struct sl_op_queue){0};
-	while ((op = sl_op_pop(&all))) {
-		if (op->priv[RDMA_STATUS])
-			sl_op_push(over, op);
-		else if (sl_op_stop(op))
-			stopped(op, over, late);
-		else
-			sl_op_push(&c->posted, op);
-	}
-	op = c->waiting.head;
-	if (op && (op->priv[RDMA_STATUS] || sl_op_stop(op))) {
-		(void)sl_op_pop(&c->waiting);
-		if (op->priv[RDMA_STATUS])
-			sl_op_push(over, op);
-		else
-			stopped(op, over, begun ? late : NULL);
-	}
-	c->cur = (struct rdma_cursor){0};
 }
 
 bool sl_rdma_chan_is_settled_locked(const struct rdma_chan *c)

@@ -107,8 +107,11 @@ static void free_ends(struct sl_conn *conn)
 {
 	struct sl_dom *dom = conn->dom;
 
-	for (int i = 0; i < RDMA_CHANS; i++) {
+	for (int i = 0; i < RDMA_CHANS; i++)
 		sl_rdma_chan_free(conn, i);
+	if (conn->connecting && !conn->ending)
+		sl_rdma_tell(conn, RDMA_GONE);
+	for (int i = 0; i < RDMA_CHANS; i++) {
 		free(conn->chan[i].placed);
 		conn->chan[i].placed = NULL;
 	}
@@ -261,11 +264,8 @@ static void rdma_conn_destroy(struct sl_conn *conn)
 	sl_lock_drop(&dom->lock);
 	if (conn->first != conn)
 		unlink_conn(&conn->first->next_lane, conn, offsetof(struct sl_conn, next_lane));
-	if (conn->connecting) {
+	if (conn->connecting)
 		atomic_fetch_sub(&dom->nconns, 1);
-		if (!conn->ending && conn->ah)
-			sl_rdma_tell(conn, RDMA_GONE);
-	}
 	free_ends(conn);
 	sl_imm_free(&conn->group.imms);
 	free(conn->credits);

@@ -181,11 +181,12 @@ struct sl_conn {
 	bool roundabout;   /* tell our state by another lane, too */
 	unsigned last_way; /* ... which was this one */
 	bool had_work;     /* at the last tick */
-	struct sl_op_queue
-	    late; /* stopped writes; they end when the peer has let go, or at LATE_AT */
+	/* writes that are over, but for packets on their way to the peer's old queue pair: they end
+	 * when that is gone, or at LATE_AT */
+	struct sl_op_queue late;
 	int64_t late_at;
 	int ending; /* 0, or the status with which everything ends */
-	bool over;  /* ... and has ended */
+	bool gone;  /* the peer's end is: no queue pair of it takes anything */
 
 	struct sl_lock lock;
 	_Atomic bool todo;
@@ -353,10 +354,6 @@ int sl_rdma_chan_link(struct sl_conn *conn, int kind, struct slime_error *err);
 void sl_rdma_chan_drain(struct sl_conn *conn, int kind);
 bool sl_rdma_chan_is_empty(const struct rdma_chan *c);
 void sl_rdma_chan_free(struct sl_conn *conn, int kind);
-/* Queue pair KIND is empty: what was asked to stop or has failed goes to OVER, stopped writes to
- * LATE; lock held. */
-void sl_rdma_chan_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over,
-                              struct sl_op_queue *late);
 /* The peer's last generation received COUNT: what that covers goes to OVER, the rest waits again.
  * -EPROTO: it cannot be so many. */
 int sl_rdma_chan_settle_locked(struct sl_conn *conn, int kind, uint64_t count,
@@ -445,6 +442,10 @@ int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op);
 /* Can CONN take ops? Lock held. */
 int sl_rdma_usable_locked(const struct sl_conn *conn);
 void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op);
+static inline bool rdma_is_write(const struct sl_op *op)
+{
+	return op->code == SL_OP_WRITE || op->code == SL_OP_WRITE_IMM;
+}
 /* OP goes to OVER, done. */
 void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op);
 static inline void rdma_over(struct sl_op_queue *over, struct sl_op *op, int status)
@@ -454,17 +455,19 @@ static inline void rdma_over(struct sl_op_queue *over, struct sl_op *op, int sta
 }
 /* End all of OVER with the status and bytes that each carries; returns how many. No locks held. */
 int sl_rdma_end(struct sl_op_queue *over);
-/* Take every op out, as no queue pair has any. Each carries STATUS, or that of its stop; writes go
- * to LATE. */
-void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
-                             struct sl_op_queue *late);
+/* Queue pair KIND is empty: what was asked to stop or has failed goes to OVER, or is late. */
+void sl_rdma_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over);
+/* Take every op out, as no queue pair has any. Each carries STATUS, or that of its stop. */
+void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over);
 /* ... and receives for immediates, which are lane 0's. */
 void sl_rdma_take_imm_recvs_locked(struct sl_conn *first, int status, struct sl_op_queue *over);
 /* Nothing waits any longer, but for immediates: what no queue pair has goes to OVER with STATUS.
  * True: the MSG one has more, which will end with STATUS when it is drained. */
 bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *over);
-/* The lane is out: reads and writes go to OVER for the endpoint to send over another. */
-void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over);
+/* The lane is out: reads and writes go to OVER for the endpoint to send over another; writes that
+ * were posted to DOUBTFUL, or (NULL) they stay until the peer has told. */
+void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over,
+                                   struct sl_op_queue *doubtful);
 bool sl_rdma_has_work(struct sl_conn *conn);
 
 /* rdma_state.c: what the ends of a lane tell each other; progress */
@@ -485,7 +488,7 @@ void sl_rdma_settle_told(struct sl_conn *conn, int kind);
 void sl_rdma_conn_up(struct sl_conn *conn, int kind);
 /* It will not do, for the reason WHY: a refusal before the lane was up, its end after. */
 void sl_rdma_lane_fail(struct sl_conn *conn, int rc, const char *why);
-/* Stopped writes: nothing of them is on the wire any more. */
+/* Nothing of what is late is on the wire any more. */
 void sl_rdma_end_late(struct sl_conn *conn);
 
 /* rdma_life.c; progress */
@@ -502,6 +505,8 @@ void sl_rdma_conn_leave(struct sl_conn *conn);
 void sl_rdma_conn_lost(struct sl_conn *conn, int status);
 /* Our port went down, or came back. */
 void sl_rdma_conn_port(struct sl_conn *conn, int64_t now);
+/* Something may be late: see to it that it ends. */
+void sl_rdma_await_late(struct sl_conn *conn);
 /* Channel KIND got its last completion, or ought to have. */
 void sl_rdma_conn_drained(struct sl_conn *conn, int kind);
 

@@ -13,12 +13,25 @@
 #include "base/log.h"
 #include "transport/rdma/rdma_impl.h"
 
-/* What a packet may still take from the device to the peer's memory. */
-static const int64_t late_ns = 5 * SL_NS_PER_MS;
+/*
+ * How old a packet gets, for a peer that does not say that it takes none any more: three times the
+ * age at which our device takes one for lost.
+ */
+static const int64_t late_ns = 200 * SL_NS_PER_MS;
 
 static int64_t min_ns(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
+}
+
+void sl_rdma_await_late(struct sl_conn *conn)
+{
+	if (conn->gone)
+		sl_rdma_end_late(conn);
+	if (!conn->late.head || conn->late_at != SL_NEVER) /* all went over one queue pair */
+		return;
+	conn->late_at = sl_clock_ns() + late_ns;
+	sl_rdma_tick_by(conn->dom, conn->late_at);
 }
 
 /* No queue pair is left: nothing touches memory any more, but for what is on its way to the peer.
@@ -32,12 +45,11 @@ static void finish(struct sl_conn *conn)
 			return;
 	}
 	sl_lock_take(&conn->lock);
-	sl_rdma_take_all_locked(conn, conn->ending, &over, &conn->late);
+	sl_rdma_take_all_locked(conn, conn->ending, &over);
 	sl_lock_drop(&conn->lock);
-	if (conn->late.head) {
-		conn->late_at = sl_clock_ns() + late_ns;
-		sl_rdma_tick_by(conn->dom, conn->late_at);
-	}
+	sl_rdma_await_late(conn);
+	if (conn->late.head)
+		sl_rdma_tell_on(conn);
 	(void)sl_rdma_end(&over);
 	sl_rdma_home_look(conn);
 }
@@ -51,6 +63,7 @@ static void doom(struct sl_conn *conn, int status)
 	sl_lock_take(&conn->lock);
 	more = sl_rdma_doom_locked(conn, status, &over);
 	sl_lock_drop(&conn->lock);
+	sl_rdma_await_late(conn);
 	(void)sl_rdma_end(&over);
 	if (more)
 		sl_rdma_chan_drain(conn, RDMA_MSG);
@@ -74,10 +87,10 @@ void sl_rdma_conn_end(struct sl_conn *conn, int status)
 	sl_lock_take(&conn->lock);
 	conn->broken = true;
 	sl_lock_drop(&conn->lock);
-	if (conn->connecting)
-		sl_rdma_tell(conn, RDMA_GONE);
 	for (int i = 0; i < RDMA_CHANS; i++)
 		sl_rdma_chan_drain(conn, i);
+	if (conn->connecting) /* now it is true */
+		sl_rdma_tell(conn, RDMA_GONE);
 	finish(conn);
 	if (conn == conn->first)
 		end_streams(conn, status);
@@ -137,8 +150,9 @@ static void go_out(struct sl_conn *conn, int64_t now)
 	conn->answer_by = SL_NEVER;
 	sl_lock_take(&conn->lock);
 	conn->out = true;
-	sl_rdma_take_one_sided_locked(conn, &over);
+	sl_rdma_take_one_sided_locked(conn, &over, other ? NULL : &conn->late);
 	sl_lock_drop(&conn->lock);
+	sl_rdma_await_late(conn);
 	(void)sl_rdma_end(&over);
 	if (other) {
 		conn->roundabout = true;
@@ -259,21 +273,20 @@ void sl_rdma_conn_drained(struct sl_conn *conn, int kind)
 	if (conn->chan[kind].phase != RDMA_DRAIN)
 		return;
 	sl_rdma_chan_free(conn, kind);
+	if (conn->refused)
+		return;
 	if (conn->ending) {
 		finish(conn);
 		return;
 	}
 	sl_lock_take(&conn->lock);
-	sl_rdma_chan_sift_locked(conn, kind, &over, &conn->late);
+	sl_rdma_sift_locked(conn, kind, &over);
 	if (kind == RDMA_MSG)
 		sl_rdma_reset_recvs_locked(conn, &over);
 	sl_lock_drop(&conn->lock);
 	if (kind == RDMA_MSG)
 		sl_rdma_home_leave(conn);
-	if (conn->late.head && conn->late_at == SL_NEVER) {
-		conn->late_at = sl_clock_ns() + late_ns;
-		sl_rdma_tick_by(conn->dom, conn->late_at);
-	}
+	sl_rdma_await_late(conn);
 	reopen(conn, kind);
 	(void)sl_rdma_end(&over);
 	if (!conn->ending)
@@ -364,7 +377,7 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
 		}
 	}
 	sl_rdma_tick_by(conn->dom, conn->late_at);
-	if (conn->ending || conn->refused)
+	if (conn->refused)
 		return;
 	if (now >= conn->answer_by)
 		no_answer(conn, now);
@@ -372,7 +385,7 @@ void sl_rdma_conn_tick(struct sl_conn *conn, int64_t now)
 		sl_rdma_ask_again(conn, now);
 	if (conn->ready && !conn->ending)
 		check_life(conn, now);
-	if (conn->out_ns)
+	if (conn->out_ns && !conn->ending)
 		sl_rdma_home_look(conn);
 	sl_rdma_tick_by(conn->dom, min_ns(conn->ask_at, conn->answer_by));
 }

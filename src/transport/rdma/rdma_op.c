@@ -106,14 +106,18 @@ static bool is_out_locked(const struct rdma_chan *c, const struct sl_op *op)
  * are asked: most are over by themselves in the millisecond between, and to take one
  * away from the queue pair takes it from all the others too.
  */
-static bool cancel_out_locked(struct rdma_chan *c, struct sl_op *op, struct sl_op_queue *over)
+static bool cancel_out_locked(struct sl_conn *conn, int kind, struct sl_op *op,
+                              struct sl_op_queue *over)
 {
+	struct rdma_chan *c = &conn->chan[kind];
 	bool holds = c->phase == RDMA_UP || c->phase == RDMA_LINKED;
 	bool asked;
 
 	if (!is_out_locked(c, op) || c->phase == RDMA_FRESH || c->phase == RDMA_NONE) {
-		if (sl_op_take_stopped(&c->waiting, op) || sl_op_take_stopped(&c->posted, op))
+		if (sl_op_take_stopped(&c->waiting, op))
 			rdma_over(over, op, sl_op_stop(op));
+		else if (sl_op_take_stopped(&c->posted, op))
+			rdma_over(rdma_is_write(op) ? &conn->late : over, op, sl_op_stop(op));
 		return false;
 	}
 	if (!sl_op_stop(op))
@@ -133,11 +137,12 @@ static void cancel_on(struct sl_conn *conn, struct sl_op *op)
 		rdma_over(&over, op, sl_op_stop(op));
 	else if (find(&conn->recvs, op))
 		kind = sl_op_stop(op) ? RDMA_MSG : -1;
-	else if (cancel_out_locked(&conn->chan[RDMA_DATA], op, &over))
+	else if (cancel_out_locked(conn, RDMA_DATA, op, &over))
 		kind = RDMA_DATA;
-	else if (!over.head && cancel_out_locked(&conn->chan[RDMA_MSG], op, &over))
+	else if (!over.head && cancel_out_locked(conn, RDMA_MSG, op, &over))
 		kind = RDMA_MSG;
 	sl_lock_drop(&conn->lock);
+	sl_rdma_await_late(conn);
 	(void)sl_rdma_end(&over);
 	if (kind >= 0)
 		sl_rdma_conn_strike(conn, kind, 0);
@@ -191,18 +196,33 @@ int sl_rdma_end(struct sl_op_queue *over)
 	return n;
 }
 
+/* Q ends: each op with the status that it has, that of its stop, or STATUS; if that is 0 too, it
+ * stays. Writes go to LATE. */
 static void take_queue(struct sl_op_queue *q, int status, struct sl_op_queue *over,
                        struct sl_op_queue *late)
 {
+	struct sl_op_queue all = *q;
 	struct sl_op *op;
 
-	while ((op = sl_op_pop(q))) {
-		bool writes = op->code == SL_OP_WRITE || op->code == SL_OP_WRITE_IMM;
-		int stop = sl_op_stop(op);
+	*q = (struct sl_op_queue){0};
+	while ((op = sl_op_pop(&all))) {
 		int own = (int)(int64_t)op->priv[RDMA_STATUS];
+		int stop = sl_op_stop(op);
 
-		rdma_over(writes ? late : over, op, own ? own : stop ? stop : status);
+		if (own || stop || status)
+			rdma_over(rdma_is_write(op) ? late : over, op,
+			          own    ? own
+			          : stop ? stop
+			                 : status);
+		else
+			sl_op_push(q, op);
 	}
+}
+
+void sl_rdma_sift_locked(struct sl_conn *conn, int kind, struct sl_op_queue *over)
+{
+	take_queue(&conn->chan[kind].posted, 0, over, &conn->late);
+	take_queue(&conn->chan[kind].waiting, 0, over, over);
 }
 
 void sl_rdma_take_imm_recvs_locked(struct sl_conn *first, int status, struct sl_op_queue *over)
@@ -210,14 +230,13 @@ void sl_rdma_take_imm_recvs_locked(struct sl_conn *first, int status, struct sl_
 	take_queue(&first->group.imm_recvs, status, over, over);
 }
 
-void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over,
-                             struct sl_op_queue *late)
+void sl_rdma_take_all_locked(struct sl_conn *conn, int status, struct sl_op_queue *over)
 {
 	for (int kind = 0; kind < RDMA_CHANS; kind++) {
-		take_queue(&conn->chan[kind].posted, status, over, late);
-		take_queue(&conn->chan[kind].waiting, status, over, late);
+		take_queue(&conn->chan[kind].posted, status, over, &conn->late);
+		take_queue(&conn->chan[kind].waiting, status, over, over);
 	}
-	take_queue(&conn->recvs, status, over, late);
+	take_queue(&conn->recvs, status, over, over);
 	if (conn->first == conn)
 		sl_rdma_take_imm_recvs_locked(conn, status, over);
 	conn->next_recv = conn->next_credit = NULL;
@@ -238,7 +257,7 @@ bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *o
 	bool more;
 
 	if (data->phase == RDMA_FRESH) {
-		take_queue(&data->posted, status, over, over);
+		take_queue(&data->posted, status, over, &conn->late);
 		take_queue(&data->waiting, status, over, over);
 	}
 	more = doom_queue(&conn->recvs, status);
@@ -251,24 +270,28 @@ bool sl_rdma_doom_locked(struct sl_conn *conn, int status, struct sl_op_queue *o
 	return more;
 }
 
-static void take_plain(struct sl_op_queue *q, struct sl_op_queue *over)
+/* Writes go to WRITES, or if that is NULL, stay. */
+static void take_plain(struct sl_op_queue *q, struct sl_op_queue *over, struct sl_op_queue *writes)
 {
-	struct sl_op_queue keep = {0};
+	struct sl_op_queue all = *q;
 	struct sl_op *op;
 
-	while ((op = sl_op_pop(q))) {
-		if (op->code == SL_OP_WRITE_IMM)
-			sl_op_push(&keep, op);
+	*q = (struct sl_op_queue){0};
+	while ((op = sl_op_pop(&all))) {
+		struct sl_op_queue *to = op->code == SL_OP_READ ? over : writes;
+
+		if (op->code == SL_OP_WRITE_IMM || !to)
+			sl_op_push(q, op);
 		else
-			rdma_over(over, op, sl_op_stop(op) ? sl_op_stop(op) : -ENETDOWN);
+			rdma_over(to, op, sl_op_stop(op) ? sl_op_stop(op) : -ENETDOWN);
 	}
-	*q = keep;
 }
 
-void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over)
+void sl_rdma_take_one_sided_locked(struct sl_conn *conn, struct sl_op_queue *over,
+                                   struct sl_op_queue *doubtful)
 {
-	take_plain(&conn->chan[RDMA_DATA].posted, over);
-	take_plain(&conn->chan[RDMA_DATA].waiting, over);
+	take_plain(&conn->chan[RDMA_DATA].posted, over, doubtful);
+	take_plain(&conn->chan[RDMA_DATA].waiting, over, over);
 }
 
 bool sl_rdma_has_work(struct sl_conn *conn)

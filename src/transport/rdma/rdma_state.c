@@ -98,6 +98,8 @@ void sl_rdma_ask_at(struct sl_conn *conn, int64_t when)
 /* Is there anything of the peer's that we wait to hear? */
 static bool is_asking(const struct sl_conn *conn)
 {
+	if (conn->ending)
+		return conn->late.head;
 	for (int i = 0; i < RDMA_CHANS; i++) {
 		if (conn->chan[i].phase == RDMA_FRESH || conn->chan[i].phase == RDMA_LINKED)
 			return true;
@@ -105,10 +107,15 @@ static bool is_asking(const struct sl_conn *conn)
 	return false;
 }
 
+static uint16_t gone(const struct sl_conn *conn)
+{
+	return conn->ending ? RDMA_GONE : 0;
+}
+
 /* Tell now, and again until we know all. */
 void sl_rdma_tell_on(struct sl_conn *conn)
 {
-	sl_rdma_tell(conn, 0);
+	sl_rdma_tell(conn, gone(conn));
 	conn->ask_ns = ask_first_ns;
 	sl_rdma_ask_at(conn, is_asking(conn) ? sl_clock_ns() + conn->ask_ns : SL_NEVER);
 }
@@ -119,7 +126,7 @@ void sl_rdma_ask_again(struct sl_conn *conn, int64_t now)
 		conn->ask_at = SL_NEVER;
 		return;
 	}
-	sl_rdma_tell(conn, RDMA_PING);
+	sl_rdma_tell(conn, RDMA_PING | gone(conn));
 	conn->ask_ns = 2 * conn->ask_ns < ask_most_ns ? 2 * conn->ask_ns : ask_most_ns;
 	sl_rdma_ask_at(conn, now + conn->ask_ns);
 }
@@ -131,7 +138,8 @@ static void answer_stranger(struct sl_dom *dom, const struct rdma_state *in, int
 	struct ibv_ah_attr attr;
 	struct ibv_ah *ah;
 
-	if (in->flags & RDMA_GONE || sl_rdma_route(&dom->port, &dom->env, &in->mail, &attr, NULL))
+	if ((in->flags & (RDMA_GONE | RDMA_PING)) == RDMA_GONE ||
+	    sl_rdma_route(&dom->port, &dom->env, &in->mail, &attr, NULL))
 		return;
 	ah = dom->v->create_ah(dom->pd, &attr);
 	out.flags = rc ? RDMA_GONE : 0;
@@ -148,6 +156,8 @@ static void refuse(struct sl_conn *conn, int rc, const char *why)
 {
 	if (!conn->refused)
 		conn->refused = sl_fail(&conn->why, rc, "%s", why);
+	for (int i = 0; i < RDMA_CHANS; i++) /* the peer may be up, and is told that we are gone */
+		sl_rdma_chan_drain(conn, i);
 }
 
 /* Before the lane was up a failure is a refusal; after, it is its end. */
@@ -169,48 +179,42 @@ void sl_rdma_end_late(struct sl_conn *conn)
 	(void)sl_rdma_end(&conn->late);
 }
 
-static const char miscounts[] = "the peer counts transfers that were not made";
-
-/* The peer's fresh generation is known, and so is what its earlier ones received: connect. */
-bool sl_rdma_link(struct sl_conn *conn, int kind)
+/* The peer's last queue pair is gone, and received COUNT. False: that cannot be. */
+static bool settle(struct sl_conn *conn, int kind, uint64_t count)
 {
-	struct rdma_chan *c = &conn->chan[kind];
-	struct sl_op_queue over = {0};
-	struct slime_error why = {0};
-	int rc = sl_rdma_chan_link(conn, kind, &why);
-
-	if (rc) {
-		sl_rdma_lane_fail(conn, rc, why.text);
-		return false;
-	}
-	sl_lock_take(&conn->lock);
-	rc = sl_rdma_chan_settle_locked(conn, kind, c->far.count, &over);
-	sl_lock_drop(&conn->lock);
-	if (kind == RDMA_DATA) /* its old queue pair is gone: no write of ours comes late */
-		sl_rdma_end_late(conn);
-	(void)sl_rdma_end(&over);
-	if (rc)
-		sl_rdma_lane_fail(conn, rc, miscounts);
-	return !rc;
-}
-
-void sl_rdma_settle_told(struct sl_conn *conn, int kind)
-{
-	struct rdma_chan *c = &conn->chan[kind];
 	struct sl_op_queue over = {0};
 	int rc;
 
-	if (c->phase != RDMA_FRESH || c->told.gen <= c->linked)
-		return;
 	sl_lock_take(&conn->lock);
-	rc = sl_rdma_chan_settle_locked(conn, kind, c->told.count, &over);
+	rc = sl_rdma_chan_settle_locked(conn, kind, count, &over);
+	if (kind == RDMA_DATA && conn->out)
+		sl_rdma_take_one_sided_locked(conn, &over, NULL);
 	sl_lock_drop(&conn->lock);
 	if (kind == RDMA_DATA)
 		sl_rdma_end_late(conn);
 	(void)sl_rdma_end(&over);
 	if (rc)
-		sl_rdma_lane_fail(conn, rc, miscounts);
-	else
+		sl_rdma_lane_fail(conn, rc, "the peer counts transfers that were not made");
+	return !rc;
+}
+
+/* The peer's fresh generation is known, and so is what its earlier ones received: connect. */
+bool sl_rdma_link(struct sl_conn *conn, int kind)
+{
+	struct slime_error why = {0};
+	int rc = sl_rdma_chan_link(conn, kind, &why);
+
+	if (!rc)
+		return settle(conn, kind, conn->chan[kind].far.count);
+	sl_rdma_lane_fail(conn, rc, why.text);
+	return false;
+}
+
+void sl_rdma_settle_told(struct sl_conn *conn, int kind)
+{
+	struct rdma_chan *c = &conn->chan[kind];
+
+	if (c->phase == RDMA_FRESH && c->told.gen > c->linked && settle(conn, kind, c->told.count))
 		sl_rdma_home_look(conn);
 }
 
@@ -320,14 +324,18 @@ static struct sl_conn *find_roundabout(struct sl_dom *dom, const struct rdma_nam
 	return found;
 }
 
-static void hear_gone(struct sl_conn *conn, int status)
+static void hear_gone(struct sl_conn *conn, const struct rdma_state *in)
 {
 	char text[80], why[64];
 
+	conn->gone = true;
+	sl_rdma_await_late(conn);
+	if (conn->ending && in->flags & RDMA_PING)
+		sl_rdma_tell(conn, RDMA_GONE);
 	if (conn->ending)
 		return;
 	(void)snprintf(text, sizeof(text), "the peer's end is gone: %s",
-	               sl_error_name(status, why, sizeof(why)));
+	               sl_error_name(in->status, why, sizeof(why)));
 	sl_rdma_lane_fail(conn, conn->ready ? -ECONNRESET : -ECONNREFUSED, text);
 }
 
@@ -340,7 +348,7 @@ static void hear_peer(struct sl_conn *conn, const struct rdma_state *in)
 	conn->doubt_ns = 0;
 	conn->roundabout = false;
 	if (in->flags & RDMA_GONE) {
-		hear_gone(conn, in->status);
+		hear_gone(conn, in);
 		return;
 	}
 	for (int i = 0; i < RDMA_CHANS && in->flags & RDMA_CALLING; i++)
@@ -361,7 +369,7 @@ static void hear_roundabout(struct sl_conn *conn, const struct rdma_state *in)
 	conn->alive_ns = conn->heard_ns = sl_clock_ns();
 	conn->roundabout = true;
 	if (in->flags & RDMA_GONE)
-		hear_gone(conn, in->status);
+		hear_gone(conn, in);
 	for (int i = 0; i < RDMA_CHANS && !conn->ending; i++)
 		hear_count(conn, i, &in->chan[i]);
 	if (conn->ending && in->flags & RDMA_GONE)

@@ -60,6 +60,30 @@ static void an_end_that_is_gone_refuses_at_once(void **state)
 	pair_end(&p);
 }
 
+/* A is ready and B is not, when B refuses. */
+static void an_end_that_refuses_takes_nothing_any_more(void **state)
+{
+	struct sl_blob a, b;
+
+	(void)state;
+	pair_begin(&p, NULL);
+	a = blob_of(&p.a);
+	b = blob_of(&p.b);
+	for (unsigned n = 3; n <= 20; n++)
+		fake_verbs_fail_datagram(0, FAKE_DROP, n);
+	assert_int_equal(rdma->connect(p.a.conn, &b, NULL), 0);
+	assert_int_equal(rdma->connect(p.b.conn, &a, NULL), 0);
+	UNTIL(&p, rdma->conn_ready(p.a.conn, NULL) == SL_CONN_READY);
+	assert_int_equal(p.b.conn->chan[RDMA_DATA].phase, RDMA_LINKED);
+	sl_rdma_lane_fail(p.b.conn, -EPROTO, "no");
+	sl_rdma_tell(p.b.conn, RDMA_GONE);
+	UNTIL(&p, p.a.conn->gone);
+	for (int i = 0; i < RDMA_CHANS; i++)
+		assert_int_equal(p.b.conn->chan[i].phase, RDMA_NONE);
+	assert_int_equal(rdma->conn_ready(p.b.conn, NULL), -EPROTO);
+	pair_end(&p);
+}
+
 /* A was connected to B's queue pair and gave that up before B heard of it. */
 static void a_queue_pair_that_was_given_up_unheard_is_not_waited_for(void **state)
 {
@@ -123,6 +147,7 @@ int main(void)
 	    cmocka_unit_test(a_peer_that_calls_first_is_known_before_we_connect),
 	    cmocka_unit_test(a_stranger_is_told_that_we_have_another_peer),
 	    cmocka_unit_test(an_end_that_is_gone_refuses_at_once),
+	    cmocka_unit_test(an_end_that_refuses_takes_nothing_any_more),
 	    cmocka_unit_test(a_queue_pair_that_was_given_up_unheard_is_not_waited_for),
 	    cmocka_unit_test(both_ends_may_begin_anew_at_once),
 	};
