@@ -223,7 +223,7 @@ void sl_rdma_chan_gather_locked(struct rdma_chan *c)
 	uint64_t from = atomic_load_explicit(&c->sq_done, memory_order_relaxed);
 
 	for (uint32_t i = 0; c->placed && i < c->sq_cap; i++) {
-		struct sl_op *_Atomic *at = &c->placed[(from + i) % c->sq_cap];
+		struct sl_op *_Atomic *at = &c->placed[(from + i) & c->placed_mask];
 		struct sl_op *op = atomic_load_explicit(at, memory_order_relaxed);
 
 		if (op)

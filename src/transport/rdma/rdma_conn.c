@@ -40,7 +40,9 @@ static int make_records(struct sl_conn *conn, struct slime_error *err)
 	for (int i = 0; i < RDMA_CHANS; i++) {
 		struct rdma_chan *c = &conn->chan[i];
 
-		c->placed = calloc(c->sq_cap, sizeof(struct sl_op *));
+		while (c->placed_mask < c->sq_cap - 1)
+			c->placed_mask = 2 * c->placed_mask + 1;
+		c->placed = calloc(c->placed_mask + (size_t)1, sizeof(struct sl_op *));
 		if (!c->placed || !conn->records)
 			return sl_fail(err, -ENOMEM, "no memory for a connection");
 	}

@@ -106,8 +106,10 @@ struct rdma_chan {
 	 * writes SQ_POSTED and PLACED under the lock, progress takes without; see rdma_poll.c.
 	 */
 	_Atomic uint64_t sq_posted, sq_done;
-	struct sl_op *_Atomic *placed; /* SQ_CAP: at the place of its last request, an op */
-	_Atomic bool hungry;           /* something waits for room */
+	/* at the place of its last request, modulo a power of two from SQ_CAP on, an op */
+	struct sl_op *_Atomic *placed;
+	uint32_t placed_mask;
+	_Atomic bool hungry; /* something waits for room */
 	uint64_t
 	    sq_good;    /* progress: all before it were carried out, not so the last if it failed */
 	uint64_t acked; /* progress: numbered ops that are known to be received, of TX_SEQ */
@@ -367,7 +369,7 @@ void sl_rdma_chan_gather_locked(struct rdma_chan *c);
 static inline void rdma_place(struct rdma_chan *c, struct sl_op *op, uint64_t end)
 {
 	op->priv[RDMA_END] = end;
-	atomic_store_explicit(&c->placed[(end - 1) % c->sq_cap], op, memory_order_release);
+	atomic_store_explicit(&c->placed[(end - 1) & c->placed_mask], op, memory_order_release);
 }
 /* Something waits until fewer than N requests are out: progress will see to it, or they are. */
 static inline bool rdma_must_wait(struct rdma_chan *c, uint32_t n)

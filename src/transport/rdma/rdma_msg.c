@@ -142,7 +142,7 @@ void sl_rdma_tell_credits_locked(struct sl_conn *conn)
 	if (conn->chan[RDMA_MSG].phase != RDMA_UP || data->phase != RDMA_UP)
 		return;
 	while (may_tell(conn) && !data->failed) {
-		sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
+		rdma_chain_begin(&ch, conn, RDMA_DATA);
 		if (!ch.room && rdma_must_wait(data, data->sq_cap))
 			break;
 		while (may_tell(conn) && !rdma_chain_is_full(&ch))
@@ -278,11 +278,11 @@ static bool add_send(struct rdma_chain *ch, struct sl_op *op, const struct rdma_
 
 		if (rdma_chain_is_full(ch))
 			return false;
-		wr = sl_rdma_chain_add(ch, too_long ? IBV_WR_SEND_WITH_IMM : IBV_WR_SEND);
+		wr = rdma_chain_add(ch, too_long ? IBV_WR_SEND_WITH_IMM : IBV_WR_SEND);
 		wr->imm_data = htonl(too_long);
 		if (len)
-			sl_rdma_chain_data(ch, op->iov->addr + (cur->wrs << cr->shift),
-			                   op->iov->reg, (uint32_t)len);
+			rdma_chain_reg(ch, op->iov->addr + (cur->wrs << cr->shift), op->iov->reg,
+			               (uint32_t)len);
 	}
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
 	return true;
@@ -295,7 +295,7 @@ void sl_rdma_push_msgs_locked(struct sl_conn *conn)
 
 	while (c->phase == RDMA_UP && c->waiting.head && !c->failed &&
 	       conn->credit_head < conn->credit_tail) {
-		sl_rdma_chain_begin(&ch, conn, RDMA_MSG);
+		rdma_chain_begin(&ch, conn, RDMA_MSG);
 		if (!ch.room && rdma_must_wait(c, c->sq_cap))
 			break;
 		while (c->waiting.head && conn->credit_head < conn->credit_tail) {

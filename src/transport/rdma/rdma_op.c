@@ -87,7 +87,7 @@ static struct sl_op *find(const struct sl_op_queue *q, const struct sl_op *op)
 
 static bool is_placed_locked(const struct rdma_chan *c, const struct sl_op *op)
 {
-	for (uint32_t i = 0; c->placed && i < c->sq_cap; i++) {
+	for (uint32_t i = 0; c->placed && i <= c->placed_mask; i++) {
 		if (atomic_load_explicit(&c->placed[i], memory_order_relaxed) == op)
 			return true;
 	}

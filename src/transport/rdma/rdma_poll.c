@@ -64,7 +64,7 @@ static void retire_placed(struct rdma_chan *c, uint64_t good, struct sl_op_queue
 	uint64_t at = atomic_load_explicit(&c->sq_done, memory_order_relaxed);
 
 	for (; at < good; at++) {
-		struct sl_op *_Atomic *slot = &c->placed[at % c->sq_cap];
+		struct sl_op *_Atomic *slot = &c->placed[at & c->placed_mask];
 		struct sl_op *op = atomic_load_explicit(slot, memory_order_acquire);
 
 		if (!op)

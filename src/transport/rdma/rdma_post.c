@@ -13,14 +13,14 @@
 #include "transport/rdma/rdma_chain.h"
 
 /* Put LEN bytes to the last request, if they go on where it ends at the peer. */
-static bool merge(struct rdma_chain *ch, const struct sl_iov *v, char *addr, uint64_t raddr,
+static bool merge(struct rdma_chain *ch, const struct sl_iov *v, const char *addr, uint64_t raddr,
                   uint64_t len)
 {
 	struct ibv_send_wr *wr = &ch->wr[ch->n - 1];
 	struct ibv_sge *last = &wr->sg_list[wr->num_sge - 1];
 	uint32_t bytes = ch->bytes[ch->n - 1];
 
-	if (wr->wr.rdma.rkey != v->rreg->rkey || wr->wr.rdma.remote_addr + bytes != raddr ||
+	if (wr->wr.rdma.remote_addr + bytes != raddr || wr->wr.rdma.rkey != v->rreg->rkey ||
 	    bytes + len > ch->conn->dom->chunk)
 		return false;
 	if (last->addr + last->length == (uintptr_t)addr && last->lkey == v->reg->mr->lkey) {
@@ -30,7 +30,7 @@ static bool merge(struct rdma_chain *ch, const struct sl_iov *v, char *addr, uin
 	}
 	if ((uint32_t)wr->num_sge == ch->conn->max_sge)
 		return false;
-	sl_rdma_chain_data(ch, addr, v->reg, (uint32_t)len);
+	rdma_chain_reg(ch, addr, v->reg, (uint32_t)len);
 	return true;
 }
 
@@ -46,15 +46,16 @@ static void advance(struct rdma_cursor *cur, const struct sl_iov *v, uint64_t le
 	cur->iov++;
 }
 
-/* The runs of OP from the cursor on. False: the row is full before the end. */
-static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, unsigned first)
+/* The runs of OP from CUR on. False: the row is full before the end. */
+static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, struct rdma_cursor *cur)
 {
-	struct rdma_cursor *cur = &ch->conn->chan[RDMA_DATA].cur;
+	enum ibv_wr_opcode opcode = op->code == SL_OP_READ ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE;
 	uint64_t chunk = ch->conn->dom->chunk;
+	unsigned first = ch->n;
 
 	while (cur->iov < op->niov) {
 		const struct sl_iov *v = &op->iov[cur->iov];
-		char *addr = v->addr + cur->run * v->stride + cur->off;
+		const char *addr = v->addr + cur->run * v->stride + cur->off;
 		uint64_t raddr = v->rreg->addr + v->roff + cur->run * v->rstride + cur->off;
 		uint64_t len = v->len - cur->off < chunk ? v->len - cur->off : chunk;
 		struct ibv_send_wr *wr;
@@ -66,11 +67,10 @@ static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, unsigned fir
 		if (ch->n == first || !merge(ch, v, addr, raddr, len)) {
 			if (rdma_chain_is_full(ch))
 				return false;
-			wr = sl_rdma_chain_add(ch, op->code == SL_OP_READ ? IBV_WR_RDMA_READ
-			                                                  : IBV_WR_RDMA_WRITE);
+			wr = rdma_chain_add(ch, opcode);
 			wr->wr.rdma.remote_addr = raddr;
 			wr->wr.rdma.rkey = v->rreg->rkey;
-			sl_rdma_chain_data(ch, addr, v->reg, (uint32_t)len);
+			rdma_chain_reg(ch, addr, v->reg, (uint32_t)len);
 			cur->wrs++;
 		}
 		advance(cur, v, len);
@@ -78,13 +78,14 @@ static bool add_runs(struct rdma_chain *ch, const struct sl_op *op, unsigned fir
 	return true;
 }
 
-static bool add_imm(struct rdma_chain *ch, const struct sl_op *op, unsigned first)
+/* FIRST is the first request of OP in the row. */
+static bool add_imm(struct rdma_chain *ch, const struct sl_op *op, unsigned first,
+                    const struct rdma_cursor *cur)
 {
 	struct rdma_record record = {.type = RDMA_IMM, .arg = op->imm, .len = op->imm_bytes};
 	struct ibv_send_wr *wr = &ch->wr[first];
 
-	if (ch->n == first + 1 && ch->conn->chan[RDMA_DATA].cur.wrs == 1 &&
-	    ch->bytes[first] == op->imm_bytes) {
+	if (ch->n == first + 1 && cur->wrs == 1 && ch->bytes[first] == op->imm_bytes) {
 		wr->opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
 		wr->imm_data = htonl(op->imm);
 		return true;
@@ -95,50 +96,49 @@ static bool add_imm(struct rdma_chain *ch, const struct sl_op *op, unsigned firs
 	return true;
 }
 
-/* All of OP that has room. False: there is more. */
-static bool add_op(struct rdma_chain *ch, struct sl_op *op)
+/* All of OP, from CUR on, that has room. False: there is more. */
+static bool add_op(struct rdma_chain *ch, struct sl_op *op, struct rdma_cursor *cur)
 {
-	struct rdma_chan *c = &ch->conn->chan[RDMA_DATA];
 	unsigned first = ch->n;
 
-	if (!add_runs(ch, op, first) || (op->code == SL_OP_WRITE_IMM && !add_imm(ch, op, first)))
+	if (!add_runs(ch, op, cur) || (op->code == SL_OP_WRITE_IMM && !add_imm(ch, op, first, cur)))
 		return false;
 	if (op->code == SL_OP_WRITE_IMM)
-		op->priv[RDMA_SEQ] = c->tx_seq++;
+		op->priv[RDMA_SEQ] = ch->chan->tx_seq++;
 	if (ch->n == first)
 		return true;
 	ch->wr[ch->n - 1].send_flags |= IBV_SEND_SIGNALED;
-	rdma_place(c, op, rdma_chain_end(ch));
+	rdma_place(ch->chan, op, rdma_chain_end(ch));
 	return true;
 }
 
 /* Has OP nothing to move, and things before it are not over yet? */
 static bool is_early(const struct rdma_chain *ch, const struct sl_op *op)
 {
-	const struct rdma_chan *c = &ch->conn->chan[RDMA_DATA];
-
 	return !op->bytes && op->code != SL_OP_WRITE_IMM &&
-	       rdma_chain_end(ch) != atomic_load_explicit(&c->sq_done, memory_order_acquire);
+	       rdma_chain_end(ch) != atomic_load_explicit(&ch->chan->sq_done, memory_order_acquire);
 }
 
 void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
 {
 	struct rdma_chan *c = &conn->chan[RDMA_DATA];
 	struct rdma_chain ch;
+	struct sl_op *op;
 
 	while (c->phase == RDMA_UP && c->waiting.head && !c->failed) {
-		sl_rdma_chain_begin(&ch, conn, RDMA_DATA);
+		struct rdma_cursor cur = c->cur;
+
+		rdma_chain_begin(&ch, conn, RDMA_DATA);
 		if ((!ch.room && rdma_must_wait(c, c->sq_cap)) ||
 		    (is_early(&ch, c->waiting.head) && rdma_must_wait(c, 1)))
 			break;
-		while (c->waiting.head && !is_early(&ch, c->waiting.head) &&
-		       add_op(&ch, c->waiting.head)) {
-			struct sl_op *op = sl_op_pop(&c->waiting);
-
-			if (!c->cur.wrs && op->code != SL_OP_WRITE_IMM)
+		while ((op = c->waiting.head) && !is_early(&ch, op) && add_op(&ch, op, &cur)) {
+			(void)sl_op_pop(&c->waiting);
+			if (!cur.wrs && op->code != SL_OP_WRITE_IMM)
 				sl_rdma_op_sent(over, op);
-			c->cur = (struct rdma_cursor){0};
+			cur = (struct rdma_cursor){0};
 		}
+		c->cur = cur;
 		(void)sl_rdma_chain_post(&ch);
 	}
 }

@@ -10,11 +10,11 @@ static struct rdma_chain ch;
 
 static void add_write(void)
 {
-	struct ibv_send_wr *wr = sl_rdma_chain_add(&ch, IBV_WR_RDMA_WRITE);
+	struct ibv_send_wr *wr = rdma_chain_add(&ch, IBV_WR_RDMA_WRITE);
 
 	wr->wr.rdma.remote_addr = p.a.rreg->addr;
 	wr->wr.rdma.rkey = p.a.rreg->rkey;
-	sl_rdma_chain_data(&ch, p.a.mem, p.a.reg, 8);
+	rdma_chain_reg(&ch, p.a.mem, p.a.reg, 8);
 }
 
 /* Progress until what was posted is over; no op is waiting for it. */
@@ -33,7 +33,7 @@ static void a_row_is_one_doorbell_and_its_last_asks_for_a_completion(void **stat
 	pair_connected(&p, NULL);
 	bells = fake_verbs_count(FAKE_DOORBELLS);
 	cqes = fake_verbs_count(FAKE_CQES);
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	for (int i = 0; i < 20; i++)
 		add_write();
 	assert_true(sl_rdma_chain_post(&ch));
@@ -52,13 +52,13 @@ static void a_row_is_no_longer_than_the_queue_has_room(void **state)
 	c = &p.a.conn->chan[RDMA_DATA];
 	fake_verbs_hold(0);
 	for (uint64_t left = c->sq_cap; left; left -= ch.n) {
-		sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+		rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 		assert_int_equal(ch.room, left < RDMA_CHAIN_MOST ? left : RDMA_CHAIN_MOST);
 		while (!rdma_chain_is_full(&ch))
 			add_write();
 		assert_true(sl_rdma_chain_post(&ch));
 	}
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	assert_true(rdma_chain_is_full(&ch));
 	assert_true(sl_rdma_chain_post(&ch)); /* nothing to post is fine */
 	fake_verbs_release(0);
@@ -75,13 +75,13 @@ static void what_could_not_be_posted_is_not_counted(void **state)
 	pair_connected(&p, NULL);
 	before = p.a.conn->chan[RDMA_DATA].sq_posted;
 	fake_verbs_fail_call("post_send", 3, ENOMEM);
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	for (int i = 0; i < 5; i++)
 		add_write();
 	assert_false(sl_rdma_chain_post(&ch));
 	assert_int_equal(p.a.conn->chan[RDMA_DATA].sq_posted - before, 2);
 	assert_true(p.a.conn->chan[RDMA_DATA].failed);
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	assert_true(rdma_chain_is_full(&ch)); /* it takes no more until it is made anew */
 	pair_end(&p);
 }
@@ -93,7 +93,7 @@ static void small_data_goes_inside_the_request_but_reads_never(void **state)
 	(void)state;
 	pair_connected(&p, NULL);
 	before = fake_verbs_count(FAKE_INLINES);
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	add_write();
 	add_write();
 	ch.wr[1].opcode = IBV_WR_RDMA_READ;
@@ -111,7 +111,7 @@ static void memory_that_is_not_to_be_touched_is_left_to_the_device(void **state)
 	pair_connected(&p, NULL);
 	before = fake_verbs_count(FAKE_INLINES);
 	p.a.reg->untouched = true;
-	sl_rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
+	rdma_chain_begin(&ch, p.a.conn, RDMA_DATA);
 	add_write();
 	p.a.reg->untouched = false;
 	add_write();
