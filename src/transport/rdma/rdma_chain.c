@@ -13,34 +13,37 @@ void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *recor
 	rdma_chain_data(ch, at, conn->records_mr->lkey, RDMA_RECORD_LEN);
 }
 
-static void posted(struct rdma_chain *ch, uint64_t end)
+bool sl_rdma_ring(struct sl_conn *conn, struct rdma_chan *c, struct ibv_send_wr *wr, unsigned n)
 {
-	atomic_store_explicit(&ch->chan->sq_posted, end, memory_order_release);
+	uint64_t from = atomic_load_explicit(&c->sq_posted, memory_order_relaxed);
+	struct ibv_send_wr *bad = NULL;
+
+	/* before: its completion may overtake us */
+	atomic_store_explicit(&c->sq_posted, from + n, memory_order_release);
+	if (!conn->dom->v->post_send(c->qp, wr, &bad))
+		return true;
+	if (bad >= wr && bad < wr + n)
+		from += (uint64_t)(bad - wr);
+	atomic_store_explicit(&c->sq_posted, from, memory_order_release);
+	c->failed = true;
+	sl_rdma_todo(conn);
+	return false;
 }
 
 bool sl_rdma_chain_post(struct rdma_chain *ch)
 {
-	struct rdma_chan *c = ch->chan;
-	struct ibv_send_wr *bad = NULL, *last;
+	uint32_t max_inline = ch->chan->max_inline;
+	struct ibv_send_wr *wr = ch->wr;
 
 	if (!ch->n)
 		return true;
-	for (unsigned i = 0; i < ch->n; i++) {
-		struct ibv_send_wr *wr = &ch->wr[i];
-
+	for (unsigned i = 0; i < ch->n; i++, wr++) {
 		wr->next = wr + 1;
-		if (ch->bytes[i] <= c->max_inline && wr->opcode != IBV_WR_RDMA_READ &&
+		if (ch->bytes[i] <= max_inline && wr->opcode != IBV_WR_RDMA_READ &&
 		    !ch->untouched[i])
 			wr->send_flags |= IBV_SEND_INLINE;
 	}
-	last = &ch->wr[ch->n - 1];
-	last->next = NULL;
-	last->send_flags |= IBV_SEND_SIGNALED;
-	posted(ch, rdma_chain_end(ch)); /* before: its completion may overtake us */
-	if (!ch->conn->dom->v->post_send(c->qp, ch->wr, &bad))
-		return true;
-	posted(ch, ch->from + (bad >= ch->wr && bad <= last ? (uint64_t)(bad - ch->wr) : 0));
-	c->failed = true;
-	sl_rdma_todo(ch->conn);
-	return false;
+	wr[-1].next = NULL;
+	wr[-1].send_flags |= IBV_SEND_SIGNALED;
+	return sl_rdma_ring(ch->conn, ch->chan, ch->wr, ch->n);
 }

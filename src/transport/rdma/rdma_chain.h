@@ -91,5 +91,7 @@ void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *recor
 
 /* Post all. False: the channel has failed and progress() will make it anew. */
 bool sl_rdma_chain_post(struct rdma_chain *ch);
+/* Likewise the N requests from WR on, which lie in a row. */
+bool sl_rdma_ring(struct sl_conn *conn, struct rdma_chan *c, struct ibv_send_wr *wr, unsigned n);
 
 #endif

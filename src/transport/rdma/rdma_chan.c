@@ -289,7 +289,7 @@ int sl_rdma_chan_settle_locked(struct sl_conn *conn, int kind, uint64_t count,
 		if (op == last)
 			before = false;
 		if (done)
-			sl_rdma_op_sent(over, op);
+			rdma_op_sent(over, op);
 		else
 			sl_op_push(&again, op);
 	}

@@ -258,20 +258,24 @@ static void tick(struct sl_dom *dom, int64_t now)
 	read_events(dom);
 }
 
-static int poll_some(struct sl_dom *dom, uint32_t budget)
+static uint32_t unstash(struct sl_dom *dom)
 {
 	struct ibv_wc wc[RDMA_POLL];
-	uint32_t done = 0;
+	int n = dom->nstash;
+
+	dom->nstash = 0;
+	memcpy(wc, dom->stash, (size_t)n * sizeof(*wc));
+	for (int i = 0; i < n; i++)
+		(void)sl_rdma_wc(dom, &wc[i]);
+	return (uint32_t)n;
+}
+
+static int poll_some(struct sl_dom *dom, uint32_t budget)
+{
+	uint32_t done = dom->nstash ? unstash(dom) : 0;
+	struct ibv_wc wc[RDMA_POLL];
 	int n;
 
-	if (dom->nstash) {
-		n = dom->nstash;
-		dom->nstash = 0;
-		memcpy(wc, dom->stash, (size_t)n * sizeof(*wc));
-		for (int i = 0; i < n; i++)
-			(void)sl_rdma_wc(dom, &wc[i]);
-		done += (uint32_t)n;
-	}
 	do {
 		n = dom->v->poll_cq(dom->cq, RDMA_POLL, wc);
 		for (int i = 0; i < n; i++)

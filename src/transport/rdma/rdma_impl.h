@@ -379,6 +379,8 @@ static inline bool rdma_must_wait(struct rdma_chan *c, uint32_t n)
 }
 
 /* rdma_post.c: the DATA channel; lock held */
+/* Post OP, a read or a write, if it is as most are: one request, and none waits before it. */
+bool sl_rdma_post_alone_locked(struct sl_conn *conn, struct sl_op *op);
 void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over);
 /* One more receive for an immediate or a record. */
 void sl_rdma_post_window_locked(struct sl_conn *conn);
@@ -448,12 +450,17 @@ static inline bool rdma_is_write(const struct sl_op *op)
 {
 	return op->code == SL_OP_WRITE || op->code == SL_OP_WRITE_IMM;
 }
-/* OP goes to OVER, done. */
-void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op);
 static inline void rdma_over(struct sl_op_queue *over, struct sl_op *op, int status)
 {
 	op->priv[RDMA_STATUS] = (uint64_t)(int64_t)status;
 	sl_op_push(over, op);
+}
+/* OP goes to OVER, done. */
+static inline void rdma_op_sent(struct sl_op_queue *over, struct sl_op *op)
+{
+	bool too_long = op->code == SL_OP_SEND && op->priv[RDMA_NOTES] & RDMA_TOO_LONG;
+
+	rdma_over(over, op, too_long ? -EMSGSIZE : 0);
 }
 /* End all of OVER with the status and bytes that each carries; returns how many. No locks held. */
 int sl_rdma_end(struct sl_op_queue *over);

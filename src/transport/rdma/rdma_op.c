@@ -48,7 +48,7 @@ static int submit_one_sided(struct sl_conn *conn, struct sl_op *op, struct sl_op
 	rc = sl_rdma_usable_locked(conn);
 	if (!rc && conn->out)
 		rc = -ENETDOWN;
-	if (!rc) {
+	if (!rc && !sl_rdma_post_alone_locked(conn, op)) {
 		sl_op_push(&conn->chan[RDMA_DATA].waiting, op);
 		sl_rdma_push_data_locked(conn, over);
 	}
@@ -62,17 +62,18 @@ int sl_rdma_submit(struct sl_conn *conn, struct sl_op *op)
 	int rc;
 
 	memset(op->priv, 0, sizeof(op->priv));
-	if (op->code == SL_OP_RECV_IMM)
-		rc = submit_recv_imm(conn, op, &over);
-	else if (op->code == SL_OP_RECV)
-		rc = sl_rdma_home_submit(conn, RDMA_RECVS, op, &over);
-	else if (op->code == SL_OP_SEND)
-		rc = sl_rdma_home_submit(conn, RDMA_SENDS, op, &over);
+	if (op->code <= SL_OP_WRITE)
+		rc = submit_one_sided(conn, op, &over);
 	else if (op->code == SL_OP_WRITE_IMM)
 		rc = sl_rdma_home_submit(conn, RDMA_IMMS, op, &over);
+	else if (op->code == SL_OP_SEND)
+		rc = sl_rdma_home_submit(conn, RDMA_SENDS, op, &over);
+	else if (op->code == SL_OP_RECV)
+		rc = sl_rdma_home_submit(conn, RDMA_RECVS, op, &over);
 	else
-		rc = submit_one_sided(conn, op, &over);
-	(void)sl_rdma_end(&over);
+		rc = submit_recv_imm(conn, op, &over);
+	if (over.head)
+		(void)sl_rdma_end(&over);
 	return rc;
 }
 
@@ -172,11 +173,13 @@ void sl_rdma_cancel(struct sl_conn *conn, struct sl_op *op)
 		cancel_on(c, op);
 }
 
-void sl_rdma_op_sent(struct sl_op_queue *over, struct sl_op *op)
+static void end_one(struct sl_op *op)
 {
-	bool too_long = op->code == SL_OP_SEND && op->priv[RDMA_NOTES] & RDMA_TOO_LONG;
+	bool receives = op->code == SL_OP_RECV || op->code == SL_OP_RECV_IMM;
+	int status = (int)(int64_t)op->priv[RDMA_STATUS];
+	uint64_t bytes = receives ? op->priv[RDMA_BYTES] : op->bytes;
 
-	rdma_over(over, op, too_long ? -EMSGSIZE : 0);
+	sl_op_done(op, status, status ? 0 : bytes, op->imm);
 }
 
 int sl_rdma_end(struct sl_op_queue *over)
@@ -184,15 +187,8 @@ int sl_rdma_end(struct sl_op_queue *over)
 	struct sl_op *op;
 	int n = 0;
 
-	while ((op = sl_op_pop(over))) {
-		bool receives = op->code == SL_OP_RECV || op->code == SL_OP_RECV_IMM;
-		int status = (int)(int64_t)op->priv[RDMA_STATUS];
-		uint64_t bytes = receives ? op->priv[RDMA_BYTES] : op->bytes;
-
-		sl_op_done(op, status, status ? 0 : bytes,
-		           op->code == SL_OP_RECV_IMM ? op->imm : 0);
-		n++;
-	}
+	for (; (op = sl_op_pop(over)); n++)
+		end_one(op);
 	return n;
 }
 

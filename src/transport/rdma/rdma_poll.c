@@ -47,7 +47,7 @@ static void retire_one(struct rdma_chan *c, struct sl_op *op, struct sl_op_queue
 {
 	if (op->code == SL_OP_WRITE_IMM || op->code == SL_OP_SEND)
 		c->acked = op->priv[RDMA_SEQ] + 1;
-	sl_rdma_op_sent(over, op);
+	rdma_op_sent(over, op);
 }
 
 /* All requests before GOOD were carried out, so the ops that end there are done. */
@@ -190,36 +190,22 @@ static void received_locked(struct sl_conn *conn, int kind, const struct ibv_wc 
 
 static struct sl_conn *conn_of(const struct sl_dom *dom, uint64_t wr_id)
 {
-	uint32_t slot = (uint32_t)(wr_id >> 44);
+	const struct rdma_slot *slot = &dom->slots[wr_id >> 44];
 
-	if (slot >= dom->nslots || (dom->slots[slot].used & 0xff) != (wr_id >> 36 & 0xff))
-		return NULL;
-	return dom->slots[slot].conn;
+	return wr_id >> 44 < dom->nslots && (uint8_t)slot->used == (uint8_t)(wr_id >> 36)
+	           ? slot->conn
+	           : NULL;
 }
 
-int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
+/* Anything but that requests were carried out. */
+static int look_into(struct sl_conn *conn, int kind, bool recv, const struct ibv_wc *wc)
 {
-	int kind = (int)(wc->wr_id >> 33 & 1);
-	bool recv = wc->wr_id >> 32 & 1;
+	struct rdma_chan *c = &conn->chan[kind];
 	struct sl_op_queue over = {0};
 	struct verdict v = {0};
-	struct sl_conn *conn;
-	struct rdma_chan *c;
 	bool drains;
 	int n;
 
-	if (wc->wr_id >> 44 == RDMA_SLOT_BOX) {
-		sl_rdma_box_wc(dom, wc);
-		return 1;
-	}
-	conn = conn_of(dom, wc->wr_id);
-	if (!conn || !conn->chan[kind].qp)
-		return 0;
-	c = &conn->chan[kind];
-	if (!recv && wc->status == IBV_WC_SUCCESS && c->phase == RDMA_UP && !c->posted.head) {
-		carried_out(conn, kind, wc, &over);
-		return sl_rdma_end(&over);
-	}
 	sl_lock_take(&conn->lock);
 	drains = c->phase == RDMA_DRAIN;
 	if (recv)
@@ -240,4 +226,28 @@ int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
 	if (v.drained)
 		sl_rdma_conn_drained(conn, kind);
 	return n;
+}
+
+int sl_rdma_wc(struct sl_dom *dom, const struct ibv_wc *wc)
+{
+	int kind = (int)(wc->wr_id >> 33 & 1);
+	bool recv = wc->wr_id >> 32 & 1;
+	struct sl_op_queue over = {0};
+	struct sl_conn *conn;
+	struct rdma_chan *c;
+
+	if (wc->wr_id >> 44 == RDMA_SLOT_BOX) {
+		sl_rdma_box_wc(dom, wc);
+		return 1;
+	}
+	conn = conn_of(dom, wc->wr_id);
+	if (!conn)
+		return 0;
+	c = &conn->chan[kind];
+	if (!c->qp)
+		return 0;
+	if (recv || wc->status != IBV_WC_SUCCESS || c->phase != RDMA_UP || c->posted.head)
+		return look_into(conn, kind, recv, wc);
+	carried_out(conn, kind, wc, &over);
+	return sl_rdma_end(&over);
 }

@@ -119,6 +119,36 @@ static bool is_early(const struct rdma_chain *ch, const struct sl_op *op)
 	       rdma_chain_end(ch) != atomic_load_explicit(&ch->chan->sq_done, memory_order_acquire);
 }
 
+bool sl_rdma_post_alone_locked(struct sl_conn *conn, struct sl_op *op)
+{
+	struct rdma_chan *c = &conn->chan[RDMA_DATA];
+	const struct sl_iov *v = op->iov;
+	uint64_t at = atomic_load_explicit(&c->sq_posted, memory_order_relaxed);
+	bool read = op->code == SL_OP_READ;
+	struct ibv_sge sge;
+	struct ibv_send_wr wr;
+
+	if (op->niov != 1 || v->count != 1 || !v->len || v->len > conn->dom->chunk ||
+	    c->phase != RDMA_UP || c->waiting.head || c->failed ||
+	    at - atomic_load_explicit(&c->sq_done, memory_order_acquire) >= c->sq_cap)
+		return false;
+	sge = (struct ibv_sge){
+	    .addr = (uintptr_t)v->addr, .length = (uint32_t)v->len, .lkey = v->reg->mr->lkey};
+	wr = (struct ibv_send_wr){
+	    .wr_id = rdma_wr_id(conn->wr_owner, RDMA_DATA, false, at),
+	    .sg_list = &sge,
+	    .num_sge = 1,
+	    .opcode = read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE,
+	    .send_flags = IBV_SEND_SIGNALED,
+	    .wr.rdma = {.remote_addr = v->rreg->addr + v->roff, .rkey = v->rreg->rkey},
+	};
+	if (!read && v->len <= c->max_inline && !v->reg->untouched)
+		wr.send_flags |= IBV_SEND_INLINE;
+	rdma_place(c, op, at + 1);
+	(void)sl_rdma_ring(conn, c, &wr, 1);
+	return true;
+}
+
 void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
 {
 	struct rdma_chan *c = &conn->chan[RDMA_DATA];
@@ -135,7 +165,7 @@ void sl_rdma_push_data_locked(struct sl_conn *conn, struct sl_op_queue *over)
 		while ((op = c->waiting.head) && !is_early(&ch, op) && add_op(&ch, op, &cur)) {
 			(void)sl_op_pop(&c->waiting);
 			if (!cur.wrs && op->code != SL_OP_WRITE_IMM)
-				sl_rdma_op_sent(over, op);
+				rdma_op_sent(over, op);
 			cur = (struct rdma_cursor){0};
 		}
 		c->cur = cur;
