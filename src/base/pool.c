@@ -36,7 +36,7 @@ static void push(struct sl_pool *pool, struct head *first, struct head *last)
 }
 
 /* The tag changes with every pop, so that a head seen before a pop never matches after it. */
-static struct head *pop(struct sl_pool *pool)
+static inline struct head *pop(struct sl_pool *pool)
 {
 	uint64_t old = atomic_load_explicit(&pool->head, memory_order_acquire);
 	uint64_t new;
@@ -99,17 +99,24 @@ void sl_pool_free(struct sl_pool *pool)
 	sl_lock_free(&pool->grow);
 }
 
-void *sl_pool_get(struct sl_pool *pool)
+static struct head *pop_grown(struct sl_pool *pool)
 {
-	struct head *h = pop(pool);
+	struct head *h;
 
-	if (h)
-		return h + 1;
 	sl_lock_take(&pool->grow);
 	h = pop(pool); /* someone may have grown it, or put one back */
 	if (!h && grow_locked(pool) == 0)
 		h = pop(pool);
 	sl_lock_drop(&pool->grow);
+	return h;
+}
+
+void *sl_pool_get(struct sl_pool *pool)
+{
+	struct head *h = pop(pool);
+
+	if (!h)
+		h = pop_grown(pool);
 	return h ? h + 1 : NULL;
 }
 

@@ -80,11 +80,6 @@ err_free:
 	return rc;
 }
 
-void sl_ctx_ref(slime_ctx *ctx)
-{
-	atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
-}
-
 void sl_ctx_free(slime_ctx *ctx)
 {
 	for (uint32_t i = 0; i < atomic_load(&ctx->ndoms); i++)
@@ -96,10 +91,8 @@ void sl_ctx_free(slime_ctx *ctx)
 	free(ctx);
 }
 
-void sl_ctx_unref(slime_ctx *ctx)
+void sl_ctx_end(slime_ctx *ctx)
 {
-	if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) > 1)
-		return;
 	if (!sl_engine_stop(ctx))
 		sl_ctx_free(ctx);
 }
@@ -166,6 +159,7 @@ int sl_ctx_dom(slime_ctx *ctx, const struct sl_transport *tr, const char *device
 		rc = sl_fail(err, -ENOSPC, "a context can open %d devices", SL_DOMS_MAX);
 		goto unlock;
 	}
+	ctx->doms[n].index = n;
 	rc = open_dom(ctx, tr, device, &ctx->doms[n], err);
 	if (!rc) {
 		*out = &ctx->doms[n];

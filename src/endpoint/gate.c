@@ -29,16 +29,11 @@ static slime_op *pop_locked(slime_ep *ep)
 	return op;
 }
 
-bool sl_gate_hold(slime_op *op)
+bool sl_gate_queue(slime_ep *ep, slime_op *op)
 {
-	slime_ep *ep = atomic_load_explicit(&op->ep, memory_order_relaxed);
-	uint64_t old = atomic_load(&ep->count);
+	uint64_t old;
 	bool held;
 
-	while (!(old & SL_EP_HELD) && !op->fence) {
-		if (atomic_compare_exchange_weak(&ep->count, &old, old + SL_EP_ACTIVE))
-			return false;
-	}
 	sl_lock_take(&ep->gate);
 	old = atomic_fetch_or(&ep->count, SL_EP_HELD);
 	held = ep->held_first || ep->releasing || old >= SL_EP_ACTIVE;

@@ -39,7 +39,8 @@ struct sl_ctx_dom {
 	const struct sl_transport *tr;
 	struct sl_dom *dom;
 	char device[64];
-	int fd; /* negative: progress() never has anything to do */
+	uint32_t index; /* in the context's */
+	int fd;         /* negative: progress() never has anything to do */
 	struct sl_ctx_stats stats;
 };
 
@@ -270,8 +271,17 @@ struct slime_xfer {
 };
 
 /* ctx.c: every handle keeps a reference to what it was made from, so order of release is free. */
-void sl_ctx_ref(slime_ctx *ctx);
-void sl_ctx_unref(slime_ctx *ctx);
+static inline void sl_ctx_ref(slime_ctx *ctx)
+{
+	atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+}
+/* The last reference is gone. */
+void sl_ctx_end(slime_ctx *ctx);
+static inline void sl_ctx_unref(slime_ctx *ctx)
+{
+	if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) == 1)
+		sl_ctx_end(ctx);
+}
 int sl_ctx_dom(slime_ctx *ctx, const struct sl_transport *tr, const char *device,
                struct sl_ctx_dom **out, struct slime_error *err);
 /* Free CTX; the library thread has ended or is the caller. */
@@ -321,7 +331,12 @@ void sl_driver_wake(slime_ctx *ctx);
 slime_op *sl_op_get(slime_ep *ep, enum sl_opcode code);
 void sl_op_put(slime_op *op);
 /* It runs from now on: the scan may ask it to stop. FLAGS: 0 or SL_OP_ABANDONED. */
-void sl_op_start(slime_op *op, unsigned flags);
+static inline void sl_op_start(slime_op *op, unsigned flags)
+{
+	uint64_t state = atomic_load_explicit(&op->base.state, memory_order_relaxed);
+
+	atomic_store_explicit(&op->base.state, state | SL_OP_RUNNING | flags, memory_order_release);
+}
 /* It was started but the transport did not take it: as if it had never been. */
 void sl_op_refuse(slime_op *op);
 /* Ask OP, in generation GEN, to end; true if it was running and nobody had asked. */
@@ -339,9 +354,25 @@ void sl_cq_unreserve(slime_cq *cq);
 void sl_cq_post(slime_cq *cq, const struct slime_result *res);
 
 /* mr.c */
-void sl_mr_unref(slime_mr *mr);
-void sl_rmr_unref(slime_rmr *rmr);
+/* The last reference is gone. */
+void sl_mr_free(slime_mr *mr);
+void sl_rmr_free(slime_rmr *rmr);
+static inline void sl_mr_unref(slime_mr *mr)
+{
+	if (atomic_fetch_sub_explicit(&mr->refs, 1, memory_order_acq_rel) == 1)
+		sl_mr_free(mr);
+}
+static inline void sl_rmr_unref(slime_rmr *rmr)
+{
+	if (atomic_fetch_sub_explicit(&rmr->refs, 1, memory_order_acq_rel) == 1)
+		sl_rmr_free(rmr);
+}
 int sl_mr_reg(slime_mr *mr, struct sl_ctx_dom *dom, struct sl_reg **out, struct slime_error *err);
+/* NULL: not yet. */
+static inline struct sl_reg *sl_mr_reg_known(slime_mr *mr, const struct sl_ctx_dom *dom)
+{
+	return atomic_load_explicit(&mr->reg[dom->index], memory_order_acquire);
+}
 
 /* ep.c */
 void sl_ep_ref(slime_ep *ep);
@@ -368,11 +399,29 @@ struct sl_plan {
 };
 int sl_plan_segs(slime_ep *ep, enum sl_opcode code, const struct slime_seg *segs, size_t n,
                  struct sl_plan *plan);
-void sl_holds_drop(const struct sl_hold *holds, uint32_t n);
+static inline void sl_holds_drop(const struct sl_hold *holds, uint32_t n)
+{
+	for (const struct sl_hold *h = holds; h < holds + n; h++) {
+		sl_mr_unref(h->mr);
+		if (h->rmr)
+			sl_rmr_unref(h->rmr);
+	}
+}
 
 /* gate.c: what fences hold back */
+/* OP, which is a fence or finds others held, may have to wait: as sl_gate_hold() does. */
+bool sl_gate_queue(slime_ep *ep, slime_op *op);
 /* Hold OP back if it must wait; false: it may go now and is counted as active. */
-bool sl_gate_hold(slime_op *op);
+static inline bool sl_gate_hold(slime_ep *ep, slime_op *op)
+{
+	uint64_t old = atomic_load(&ep->count);
+
+	while (!(old & SL_EP_HELD) && !op->fence) {
+		if (atomic_compare_exchange_weak(&ep->count, &old, old + SL_EP_ACTIVE))
+			return false;
+	}
+	return sl_gate_queue(ep, op);
+}
 /* An active op is over: let go what waited for it. */
 void sl_gate_release(slime_ep *ep);
 /* Take OP out of EP's queue if it was asked to stop; false: it is not there, or was not. */

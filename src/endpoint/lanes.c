@@ -71,7 +71,7 @@ void sl_iov_aim(const slime_ep *ep, struct sl_iov *iov, const struct sl_hold *ho
 	}
 }
 
-static void aim(slime_ep *ep, slime_op *op, uint32_t lane)
+static inline void aim(slime_ep *ep, slime_op *op, uint32_t lane)
 {
 	slime_xfer *xfer = op->xfer;
 
@@ -126,6 +126,14 @@ static int post_whole(slime_ep *ep, slime_op *op, int lane)
 	return lane;
 }
 
+/* EP has one lane, at which the iovs of its ops are aimed from the start. */
+static int post_only(slime_ep *ep, slime_op *op)
+{
+	int rc = sl_lane_post(ep, op, 0);
+
+	return rc == -ENETDOWN ? -EHOSTUNREACH : rc;
+}
+
 int sl_op_resend(slime_op *op)
 {
 	slime_ep *ep = atomic_load_explicit(&op->ep, memory_order_relaxed);
@@ -175,14 +183,17 @@ static uint32_t lanes_for(slime_ep *ep, slime_op *op, uint32_t good)
 int sl_op_dispatch(slime_op *op)
 {
 	slime_ep *ep = atomic_load_explicit(&op->ep, memory_order_relaxed);
-	uint32_t lanes = lanes_for(ep, op, sl_lanes_good(ep));
 	int stop = sl_op_stop(&op->base);
+	uint32_t lanes;
 	bool whole;
 
 	if (stop) { /* its deadline passed on the way here: accepted, and over */
 		sl_op_finish(op, stop, 0, 0);
 		return 0;
 	}
+	if (ep->nlanes == 1 && !op->split)
+		return post_only(ep, op);
+	lanes = lanes_for(ep, op, sl_lanes_good(ep));
 	if (op->split && !op->base.bytes)
 		op->base.niov = 0; /* too many of nothing */
 	else if (op->split)

@@ -83,8 +83,8 @@ int slime_mr_register(slime_ctx *ctx, void *addr, size_t len, const struct slime
 /* Registration with a domain, on first use. */
 int sl_mr_reg(slime_mr *mr, struct sl_ctx_dom *dom, struct sl_reg **out, struct slime_error *err)
 {
-	size_t i = (size_t)(dom - mr->ctx->doms);
-	struct sl_reg *reg = atomic_load_explicit(&mr->reg[i], memory_order_acquire);
+	struct sl_reg *reg = sl_mr_reg_known(mr, dom);
+	uint32_t i = dom->index;
 	int rc = 0;
 
 	if (reg) {
@@ -111,10 +111,8 @@ int sl_mr_reg(slime_mr *mr, struct sl_ctx_dom *dom, struct sl_reg **out, struct 
 	return rc;
 }
 
-void sl_mr_unref(slime_mr *mr)
+void sl_mr_free(slime_mr *mr)
 {
-	if (atomic_fetch_sub_explicit(&mr->refs, 1, memory_order_acq_rel) > 1)
-		return;
 	for (size_t i = 0; i < SL_DOMS_MAX; i++) {
 		struct sl_reg *reg = atomic_load(&mr->reg[i]);
 		struct sl_ctx_dom *dom = &mr->ctx->doms[i];
@@ -270,10 +268,8 @@ int slime_ep_import(slime_ep *ep, const struct slime_desc *desc, slime_rmr **out
 	return 0;
 }
 
-void sl_rmr_unref(slime_rmr *rmr)
+void sl_rmr_free(slime_rmr *rmr)
 {
-	if (atomic_fetch_sub_explicit(&rmr->refs, 1, memory_order_acq_rel) > 1)
-		return;
 	free_rregs(rmr);
 	sl_ep_unref(rmr->ep);
 	free(rmr);

@@ -64,7 +64,7 @@ void sl_op_put(slime_op *op)
 }
 
 /* Let go of the regions. The iovs stay until the op is put back. */
-static void drop_memory(slime_op *op)
+static inline void drop_memory(slime_op *op)
 {
 	sl_holds_drop(op->holds, op->nholds);
 	op->nholds = 0;
@@ -93,7 +93,7 @@ static void count(slime_op *op)
 }
 
 /* The endpoint is done with OP; after this it may be gone. */
-static void leave_ep(slime_op *op)
+static inline void leave_ep(slime_op *op)
 {
 	slime_ep *ep = atomic_load_explicit(&op->ep, memory_order_relaxed);
 	slime_ctx *ctx = op->ctx;
@@ -134,6 +134,7 @@ static void report(slime_op *op)
 
 void sl_op_finish(slime_op *op, int status, uint64_t bytes, uint32_t imm)
 {
+	struct slime_result res;
 	slime_cq *cq = op->cq;
 
 	op->res.status = status;
@@ -147,14 +148,11 @@ void sl_op_finish(slime_op *op, int status, uint64_t bytes, uint32_t imm)
 	leave_ep(op);
 	if (op->ctx->flags & SLIME_CTX_MANUAL_PROGRESS)
 		atomic_fetch_add_explicit(&op->ctx->finished, 1, memory_order_relaxed);
-	if (cq) {
-		struct slime_result res = op->res;
-
-		report(op); /* who kept a handle to cancel by still has to release it */
+	if (cq)
+		res = op->res;
+	report(op); /* who kept a handle to cancel by still has to release it */
+	if (cq)
 		sl_cq_post(cq, &res);
-	} else {
-		report(op);
-	}
 }
 
 void sl_op_refuse(slime_op *op)
@@ -166,13 +164,6 @@ void sl_op_refuse(slime_op *op)
 	sl_op_put(op);
 	if (cq)
 		sl_cq_unreserve(cq);
-}
-
-void sl_op_start(slime_op *op, unsigned flags)
-{
-	uint64_t state = atomic_load_explicit(&op->base.state, memory_order_relaxed);
-
-	atomic_store_explicit(&op->base.state, state | SL_OP_RUNNING | flags, memory_order_release);
 }
 
 void sl_op_done(struct sl_op *base, int status, uint64_t bytes, uint32_t imm)
@@ -218,17 +209,22 @@ static void sleep_on(void *arg, int64_t until_ns)
 		sl_futex_wait((_Atomic uint32_t *)&op->base.state, (uint32_t)state, until_ns);
 }
 
-int slime_op_wait(slime_op *op, int64_t timeout_ns, struct slime_result *res)
+static void drive_until_done(slime_op *op, int64_t timeout_ns)
 {
 	struct sl_goal goal = {.reached = is_done, .mark = mark, .sleep = sleep_on, .arg = op};
 
+	(void)sl_drive(op->ctx, &goal, sl_clock_after(timeout_ns));
+}
+
+int slime_op_wait(slime_op *op, int64_t timeout_ns, struct slime_result *res)
+{
 	if (!op)
 		return -EINVAL;
 	if (!is_done(op)) {
 		if (timeout_ns <= 0)
 			(void)sl_progress_poll(op->ctx);
 		else
-			(void)sl_drive(op->ctx, &goal, sl_clock_after(timeout_ns));
+			drive_until_done(op, timeout_ns);
 		if (!is_done(op))
 			return -ETIMEDOUT;
 	} else if (timeout_ns <= 0 && !op->cq) { /* who has a queue may sleep on its descriptor */
@@ -241,7 +237,8 @@ int slime_op_wait(slime_op *op, int64_t timeout_ns, struct slime_result *res)
 
 void slime_op_release(slime_op *op)
 {
-	if (op && (atomic_fetch_or(&op->base.state, SL_OP_ABANDONED) & SL_OP_DONE))
+	/* what is done changes no more, so only who lets go before has to say so */
+	if (op && (is_done(op) || atomic_fetch_or(&op->base.state, SL_OP_ABANDONED) & SL_OP_DONE))
 		sl_op_put(op);
 }
 

@@ -67,7 +67,7 @@ static int plan_op(slime_ep *ep, slime_op *op, const struct slime_seg *segs, siz
 }
 
 /* OP is planned and counted in flight: let it run. On refusal it is put back. */
-static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, slime_op **out)
+static inline int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, slime_op **out)
 {
 	struct sl_ctx_stats *s = &ep->dom[0]->stats;
 	int code = (int)op->base.code;
@@ -92,7 +92,7 @@ static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, sl
 		atomic_fetch_add_explicit(&s->bytes_submitted[code], bytes, memory_order_relaxed);
 	if (out)
 		*out = op; /* before it runs: it may be over when that returns */
-	if (sl_code_is_recv(op->base.code) || !sl_gate_hold(op))
+	if (sl_code_is_recv(op->base.code) || !sl_gate_hold(ep, op))
 		rc = sl_op_dispatch(op);
 	if (!rc)
 		return 0;
@@ -106,9 +106,10 @@ static int launch(slime_ep *ep, slime_op *op, const struct slime_submit *how, sl
 }
 
 /* An op for what the user asks, checked but for its segments, and counted in flight. */
-static int begin(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how, slime_op **op)
+static inline int begin(slime_ep *ep, enum sl_opcode code, const struct slime_submit *how,
+                        slime_op **op)
 {
-	int rc = check_how(ep, code, how);
+	int rc = how == &plain ? 0 : check_how(ep, code, how);
 
 	if (!rc)
 		rc = reserve(ep, how->cq);
