@@ -104,7 +104,8 @@ static void a_mailbox_outlives_mail_that_cannot_be_sent(void **state)
 	pair_connect(&p);
 	check_works(&p);
 	sl_rdma_box_mail(p.a.dom, &after);
-	assert_memory_equal(&before, &after, sizeof(before));
+	/* but for what pads it */
+	assert_memory_equal(&before, &after, offsetof(struct rdma_mail, shift) + 1);
 	assert_int_equal(p.a.dom->box.in_posted, RDMA_MAILS_IN);
 	assert_int_equal(fake_verbs_faults_left(), 0);
 	pair_end(&p);
