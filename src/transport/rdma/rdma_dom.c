@@ -258,29 +258,23 @@ static void tick(struct sl_dom *dom, int64_t now)
 	read_events(dom);
 }
 
-static uint32_t unstash(struct sl_dom *dom)
+/* The first N of dom->wc. */
+static inline uint32_t look_at(struct sl_dom *dom, int n)
 {
-	struct ibv_wc wc[RDMA_POLL];
-	int n = dom->nstash;
-
-	dom->nstash = 0;
-	memcpy(wc, dom->stash, (size_t)n * sizeof(*wc));
 	for (int i = 0; i < n; i++)
-		(void)sl_rdma_wc(dom, &wc[i]);
-	return (uint32_t)n;
+		(void)sl_rdma_wc(dom, &dom->wc[i]);
+	return n > 0 ? (uint32_t)n : 0;
 }
 
-static int poll_some(struct sl_dom *dom, uint32_t budget)
+static inline int poll_some(struct sl_dom *dom, uint32_t budget)
 {
-	uint32_t done = dom->nstash ? unstash(dom) : 0;
-	struct ibv_wc wc[RDMA_POLL];
+	uint32_t done = look_at(dom, dom->found);
 	int n;
 
+	dom->found = 0;
 	do {
-		n = dom->v->poll_cq(dom->cq, RDMA_POLL, wc);
-		for (int i = 0; i < n; i++)
-			(void)sl_rdma_wc(dom, &wc[i]);
-		done += n > 0 ? (uint32_t)n : 0;
+		n = dom->v->poll_cq(dom->cq, RDMA_POLL, dom->wc);
+		done += look_at(dom, n);
 	} while (n == RDMA_POLL && done < budget);
 	if (n >= 0 && n < RDMA_POLL)
 		dom->cq_stale = 0;
@@ -320,14 +314,14 @@ int sl_rdma_arm(struct sl_dom *dom, int64_t *wake_ns)
 	if (dom->next_tick < *wake_ns)
 		*wake_ns = dom->next_tick;
 	dom->slept = true;
-	if (dom->nstash || atomic_load(&dom->work))
+	if (dom->found || atomic_load(&dom->work))
 		return 1;
 	if (!dom->armed && !dom->v->req_notify_cq(dom->cq, 0))
 		dom->armed = true;
-	dom->nstash = dom->v->poll_cq(dom->cq, RDMA_POLL, dom->stash);
-	if (dom->nstash < 0)
-		dom->nstash = 0;
-	return dom->nstash > 0;
+	dom->found = dom->v->poll_cq(dom->cq, RDMA_POLL, dom->wc);
+	if (dom->found < 0)
+		dom->found = 0;
+	return dom->found > 0;
 }
 
 /*

@@ -254,8 +254,8 @@ struct sl_dom {
 	bool slept;                 /* arm() was called since progress() last looked */
 	bool armed;                 /* a notification was asked for and has not come */
 	unsigned calls;
-	struct ibv_wc stash[RDMA_POLL]; /* found by arm(), for progress() */
-	int nstash;
+	struct ibv_wc wc[RDMA_POLL]; /* the last that were polled */
+	int found;                   /* ... by arm(): progress() has not looked at so many */
 	int64_t next_tick, last_tick;
 	_Atomic bool work; /* some connection has TODO set; any thread */
 	bool dead;         /* the device is gone */

@@ -134,14 +134,14 @@ bool sl_rdma_post_alone_locked(struct sl_conn *conn, struct sl_op *op)
 		return false;
 	sge = (struct ibv_sge){
 	    .addr = (uintptr_t)v->addr, .length = (uint32_t)v->len, .lkey = v->reg->mr->lkey};
-	wr = (struct ibv_send_wr){
-	    .wr_id = rdma_wr_id(conn->wr_owner, RDMA_DATA, false, at),
-	    .sg_list = &sge,
-	    .num_sge = 1,
-	    .opcode = read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE,
-	    .send_flags = IBV_SEND_SIGNALED,
-	    .wr.rdma = {.remote_addr = v->rreg->addr + v->roff, .rkey = v->rreg->rkey},
-	};
+	wr.wr_id = rdma_wr_id(conn->wr_owner, RDMA_DATA, false, at); /* the fields that it needs */
+	wr.next = NULL;
+	wr.sg_list = &sge;
+	wr.num_sge = 1;
+	wr.opcode = read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE;
+	wr.send_flags = IBV_SEND_SIGNALED;
+	wr.wr.rdma.remote_addr = v->rreg->addr + v->roff;
+	wr.wr.rdma.rkey = v->rreg->rkey;
 	if (!read && v->len <= c->max_inline && !v->reg->untouched)
 		wr.send_flags |= IBV_SEND_INLINE;
 	rdma_place(c, op, at + 1);
