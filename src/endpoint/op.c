@@ -118,18 +118,28 @@ left:
 
 static void report(slime_op *op)
 {
+	const uint64_t waited_for = SL_OP_SLEEPER | SL_OP_DRIVER;
 	slime_ctx *ctx = op->ctx;
-	uint64_t old = atomic_fetch_or(&op->base.state, SL_OP_DONE);
+	uint64_t old = atomic_load_explicit(&op->base.state, memory_order_relaxed);
+	bool kept = false;
 
+	do {
+		/* who waits may see it done, and destroy all, before we have woken him */
+		if (!kept && (old & waited_for)) {
+			sl_ctx_ref(ctx);
+			kept = true;
+		}
+	} while (!atomic_compare_exchange_weak(&op->base.state, &old, old | SL_OP_DONE));
 	if (old & SL_OP_ABANDONED) {
 		sl_op_put(op);
-		return;
+	} else {
+		if (old & SL_OP_SLEEPER)
+			sl_futex_wake((_Atomic uint32_t *)&op->base.state, INT_MAX);
+		if (old & waited_for)
+			sl_driver_wake(ctx);
 	}
-	/* from here on a waiter may have put OP back; its memory stays */
-	if (old & SL_OP_SLEEPER)
-		sl_futex_wake((_Atomic uint32_t *)&op->base.state, INT_MAX);
-	if (old & (SL_OP_SLEEPER | SL_OP_DRIVER))
-		sl_driver_wake(ctx);
+	if (kept)
+		sl_ctx_unref(ctx);
 }
 
 void sl_op_finish(slime_op *op, int status, uint64_t bytes, uint32_t imm)
