@@ -177,11 +177,13 @@ int verb_doctor(int argc, char **argv)
 	int c;
 
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		if (c == 'h') {
 			(void)fputs(help, stdout);
 			return EXIT_GOOD;
 		}
+		if (c == ':')
+			return say_usage("doctor", "option '%s' wants a value", argv[optind - 1]);
 		if (c == '?')
 			return say_usage("doctor", "doctor has no option '%s'", argv[optind - 1]);
 		if (c == 'p')

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "say.h"
 #include "size.h"
 
 void found(struct finding *f, enum level level, const char *fmt, ...)
@@ -413,7 +414,23 @@ static void look_container(struct finding *f)
 	fix(f, "start the containers with a common namespace: --pid host --network host");
 }
 
+/* Easily forgotten in a shell, and then everything is slower. */
+static void look_choice(struct finding *f)
+{
+	const char *set = getenv("DLSLIME_TRANSPORT");
+
+	if (!set || !*set)
+		return;
+	found(
+	    f, LEVEL_BETTER,
+	    "DLSLIME_TRANSPORT is '%.80s': programs that name no transport choose from these only",
+	    set);
+	plain_text(f->found);
+	fix(f, "unset DLSLIME_TRANSPORT");
+}
+
 const struct check doctor_checks[] = {
+    {"choice", look_choice},
     {"cma", look_cma},
     {"yama", look_yama},
     {"memfd", look_memfd},

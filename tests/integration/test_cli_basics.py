@@ -149,6 +149,15 @@ def test_doctor_names_a_limit_that_it_finds_and_its_fix():
     assert "ulimit -n" in checks["open files"]["fix"]
 
 
+def test_doctor_names_what_keeps_programs_from_the_best_transport():
+    for value, there in (("tcp", True), ("", False)):
+        done = run("doctor", "--json", env={**os.environ, "DLSLIME_TRANSPORT": value})
+        checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}
+        assert ("choice" in checks) == there
+    done = run("doctor", "--pid")
+    assert "wants a value" in failed(done, status=2)
+
+
 def test_doctor_for_people_ends_with_the_sum():
     lines = run("doctor").stdout.splitlines()
     assert re.fullmatch(r"\d+ ok, \d+ could be better, \d+ problems?", lines[-1])
