@@ -32,6 +32,19 @@ static int check_opts(const struct slime_ep_opts *opts, struct slime_error *err)
 	return 0;
 }
 
+static int no_such_transport(const char *name, struct slime_error *err)
+{
+	char known[128] = "";
+
+	for (size_t i = 0; sl_transports[i]; i++) {
+		size_t n = strlen(known);
+
+		(void)snprintf(known + n, sizeof(known) - n, "%s'%s'", i ? ", " : "",
+		               sl_transports[i]->name);
+	}
+	return sl_fail(err, -ENODEV, "there is no transport '%.80s', only %s", name, known);
+}
+
 /* A device of NULL is the best; a named one goes with a named transport. */
 static int check_names(const struct slime_ep_opts *opts, struct slime_error *err)
 {
@@ -51,7 +64,7 @@ static int check_names(const struct slime_ep_opts *opts, struct slime_error *err
 			return sl_fail(err, -ENODEV, "transport '%s': %s", name,
 			               sl_transports_absent[i].reason);
 	}
-	return sl_fail(err, -ENODEV, "there is no transport '%s'", name);
+	return no_such_transport(name, err);
 }
 
 static void free_cand(struct sl_cand *c)

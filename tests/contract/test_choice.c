@@ -240,6 +240,8 @@ static void a_missing_transport_is_an_error_that_names_it(void)
 		else if (!strcasestr(test_err.text, absent[i]))
 			test_fail("'%s' is not in '%s'", absent[i], test_err.text);
 	}
+	if (!strstr(test_err.text, "'shm'")) /* of the last one: what there is */
+		test_fail("what there is is not in '%s'", test_err.text);
 	slime_ctx_destroy(ctx);
 }
 
