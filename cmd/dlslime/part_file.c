@@ -84,9 +84,14 @@ static int check_target(const struct part_file *p, struct slime_error *err)
 
 static int open_parts(struct part_file *p, struct slime_error *err)
 {
+	const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
 	struct stat st;
+	bool made;
 
-	p->fd = openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	p->fd = openat(p->dir_fd, p->part, flags | O_EXCL, 0666);
+	made = p->fd >= 0;
+	if (!made && errno == EEXIST)
+		p->fd = openat(p->dir_fd, p->part, flags, 0666);
 	if (p->fd < 0)
 		return refuse(err, -errno, "cannot write beside '%s': %s", p->target,
 		              strerror(errno));
@@ -95,7 +100,12 @@ static int open_parts(struct part_file *p, struct slime_error *err)
 	/* the holder of the lock before us may have finished, and taken the name away */
 	if (fstat(p->fd, &st) < 0 || st.st_nlink == 0)
 		return refuse(err, -EBUSY, "another process has just fetched '%s'", p->target);
-	p->state_fd = openat(p->dir_fd, p->state, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+	/* or else, in a directory for all, the copy would be theirs */
+	if (!made && st.st_uid != geteuid())
+		return refuse(err, -EACCES,
+		              "what there is of '%s' belongs to user %u: take '%s' away first",
+		              p->target, (unsigned)st.st_uid, p->part);
+	p->state_fd = openat(p->dir_fd, p->state, flags, 0666);
 	if (p->state_fd < 0)
 		return refuse(err, -errno, "cannot write beside '%s': %s", p->target,
 		              strerror(errno));

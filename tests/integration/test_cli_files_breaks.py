@@ -185,6 +185,22 @@ def test_a_damaged_part_is_found_and_fetched_anew(big, target, damage):
         assert same(big, target / "file") and leftovers(target) == ["file"]
 
 
+def test_a_part_of_somebody_else_is_not_gone_on_with(big, target):
+    """In a directory for all, who made the part would be the owner of the copy."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of somebody else's")
+    server, (ticket,) = file_server(big)
+    with server, stopped_half_way(ticket, target) as reader:
+        reader.signal(signal.SIGKILL)
+        reader.done()
+        for name in leftovers(target):
+            os.chown(target / name, 65534, 65534)
+        before = leftovers(target)
+        os.truncate(target / min(before), 0)
+        assert "user 65534" in failed(get(ticket, "-o", target))
+        assert leftovers(target) == before
+
+
 def test_two_cannot_fetch_to_the_same_place(big, target):
     server, (ticket,) = file_server(big)
     with server, stopped_half_way(ticket, target) as reader:
