@@ -268,6 +268,20 @@ bool sl_op_ask_stop(slime_op *op, uint64_t seen, int status)
 	return false;
 }
 
+int sl_op_overdue(struct sl_op *base)
+{
+	slime_op *op = (slime_op *)base; /* base is the first member */
+	slime_op *parent = atomic_load_explicit(&op->parent, memory_order_relaxed);
+	int64_t deadline =
+	    atomic_load_explicit(&(parent ? parent : op)->deadline_ns, memory_order_relaxed);
+	int stop = sl_op_stop(base);
+
+	if (stop || deadline == SL_NEVER || sl_clock_ns() < deadline)
+		return stop;
+	(void)sl_op_ask_stop(op, atomic_load(&base->state), -ETIME);
+	return sl_op_stop(base);
+}
+
 void slime_op_cancel(slime_op *op)
 {
 	if (!op || !sl_op_ask_stop(op, atomic_load(&op->base.state), -ECANCELED))

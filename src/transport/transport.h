@@ -90,6 +90,12 @@ static inline int sl_op_stop(const struct sl_op *op)
 }
 
 /*
+ * As sl_op_stop(), for who copies for long in submit(): it looks at OP's deadline itself, as there
+ * may be no other thread to do so. Reads the clock if there is a deadline.
+ */
+int sl_op_overdue(struct sl_op *op);
+
+/*
  * The op is over: STATUS is 0 or a negative errno. Any thread, no locks held.
  * It may submit again from within, this op or another (one that a fence held
  * back), on the same connection or another lane of its endpoint. BYTES: moved; a
@@ -172,6 +178,9 @@ struct sl_transport {
 	void (*dom_close)(struct sl_dom *dom);
 	/* The caller is a thread that ends with the domain and not before. NULL: who cares. */
 	void (*dom_keep)(struct sl_dom *dom);
+	/* Is a thread in submit(), with work that takes it long? Any thread; a guess. NULL: never.
+	 */
+	bool (*dom_posts)(const struct sl_dom *dom);
 
 	/*
 	 * Memory. reg_pack() here, rreg_unpack() at the peer. After unreg() nothing

@@ -162,6 +162,29 @@ static void deadline_is_kept_while_nobody_waits(void)
 	pair_destroy(p);
 }
 
+/*
+ * 64 GiB, all from and to the same MiB, take seconds at best. Given up in the middle they neither
+ * keep who submits them, nor what comes after them.
+ */
+static void a_huge_transfer_that_is_given_up_holds_nobody(void)
+{
+	struct pair *p = pair_create(NULL);
+	struct slime_seg seg = seg_of(&p->a, 0, 0, MIB / 2);
+
+	seg.count = 2 * 64 * KIB;
+	for (int i = 0; i < 4; i++) {
+		int64_t began = now_ns();
+		slime_op *op = NULL;
+
+		CHECK_OK(i % 2 ? slime_ep_write(p->a.ep, &seg, 1, &soon, &op)
+		               : slime_ep_read(p->a.ep, &seg, 1, &soon, &op));
+		CHECK_ENDS(p, op, -ETIME);
+		CHECK_ENDS(p, start_read(&p->a, MIB / 2, MIB / 2, 8), 0);
+		CHECK(now_ns() - began < 2 * 1000 * NS_PER_MS + slack_ns());
+	}
+	pair_destroy(p);
+}
+
 static void transfers_in_time_do_not_notice_their_deadline(void)
 {
 	struct pair *p = pair_create(NULL);
@@ -551,6 +574,8 @@ const struct contract_case end_cases[] = {
      IN_BASIC | IN(ONE)},
     {"transfers_in_time_do_not_notice_their_deadline",
      transfers_in_time_do_not_notice_their_deadline, IN_ALL},
+    {"a_huge_transfer_that_is_given_up_holds_nobody", a_huge_transfer_that_is_given_up_holds_nobody,
+     IN_ALL | IN(LANES)},
     {"wait_that_times_out_changes_nothing", wait_that_times_out_changes_nothing, IN_ALL},
     {"wait_may_be_repeated_after_the_end", wait_may_be_repeated_after_the_end, IN_ALL},
     {"cancelled_receives_end_and_lose_nothing", cancelled_receives_end_and_lose_nothing, IN_ALL},

@@ -382,9 +382,18 @@ static inline enum sl_hole copy(char *dst, const char *src, uint64_t len, bool c
 	return SL_HOLE_NONE;
 }
 
-/* Move one run, a piece at a time; the lock is let go between pieces. */
-static int copy_run_locked(struct sl_conn *conn, const struct sl_op *op, const struct sl_iov *v,
-                           uint64_t run, uint64_t *bytes) SL_UNCHECKED
+/* After each piece others may have the lock, and the deadline is looked at. */
+static void take_turns_locked(struct sl_op *op, uint64_t *turn) SL_UNCHECKED
+{
+	*turn = 0;
+	sl_lock_drop(&lock);
+	(void)sl_op_overdue(op);
+	sl_lock_take(&lock);
+}
+
+/* Move one run, a piece at a time. TURN: bytes since the lock was let go. */
+static int copy_run_locked(struct sl_conn *conn, struct sl_op *op, const struct sl_iov *v,
+                           uint64_t run, uint64_t *bytes, uint64_t *turn)
 {
 	bool read = op->code == SL_OP_READ;
 	uint32_t need = read ? SLIME_ACCESS_REMOTE_READ : SLIME_ACCESS_REMOTE_WRITE;
@@ -413,19 +422,20 @@ static int copy_run_locked(struct sl_conn *conn, const struct sl_op *op, const s
 			return read == (hole == SL_HOLE_DST) ? -EFAULT : -EREMOTEIO;
 		off += n;
 		*bytes += n;
-		if (off < v->len) {
-			sl_lock_drop(&lock);
-			sl_lock_take(&lock);
-		}
+		*turn += n;
+		if (*turn >= piece)
+			take_turns_locked(op, turn);
 	}
 	return 0;
 }
 
-static int copy_all_locked(struct sl_conn *conn, const struct sl_op *op, uint64_t *bytes)
+static int copy_all_locked(struct sl_conn *conn, struct sl_op *op, uint64_t *bytes)
 {
+	uint64_t turn = 0;
+
 	for (uint32_t i = 0; i < op->niov; i++) {
 		for (uint64_t run = 0; run < op->iov[i].count; run++) {
-			int rc = copy_run_locked(conn, op, &op->iov[i], run, bytes);
+			int rc = copy_run_locked(conn, op, &op->iov[i], run, bytes, &turn);
 
 			if (rc)
 				return rc;

@@ -261,7 +261,7 @@ int sl_shm_move(struct sl_conn *conn, struct sl_op *op, uint64_t budget)
 	int rc;
 
 	while (at[AT_IOV] < op->niov) {
-		rc = sl_op_stop(op);
+		rc = sl_op_overdue(op);
 		if (!rc)
 			rc = atomic_load_explicit(&conn->halt, memory_order_relaxed);
 		if (!rc && at[AT_MOVED] >= end)

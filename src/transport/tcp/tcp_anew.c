@@ -25,7 +25,7 @@ static void sift_locked(struct tcp_ask *a, tcp_keep_fn *keep, const void *arg,
 		struct tcp_slot *slot = tcp_slot_at(a, i);
 		struct sl_op *op = atomic_load_explicit(&slot->op, memory_order_relaxed);
 
-		if (!op || op == &sl_tcp_sunk || !keep(a, slot, op, arg, over))
+		if (!op || op == &sl_tcp_sunk_op || !keep(a, slot, op, arg, over))
 			continue;
 		tcp_slot_at(a, to)->seq = slot->seq;
 		atomic_store_explicit(&tcp_slot_at(a, to)->op, op, memory_order_relaxed);
@@ -62,6 +62,7 @@ void sl_tcp_ask_reset(struct sl_conn *conn, struct sl_op_queue *over)
 	a->cur = (struct tcp_cursor){0};
 	a->started = a->cut = a->unended = a->blocked = a->ping_due = false;
 	a->stopping = 0;
+	a->sunk = 0;
 	a->announce = a->recvs.head;
 	a->nunrecv = 0;
 	memset(&a->rx, 0, sizeof(a->rx));

@@ -8,7 +8,7 @@
 /* How long the peer may take to let go of a transfer before its socket is reset. */
 static const int64_t grace_ns = 2500 * SL_NS_PER_US;
 
-struct sl_op sl_tcp_sunk = {.code = SL_OP_READ};
+struct sl_op sl_tcp_sunk_op = {.code = SL_OP_READ};
 
 int sl_tcp_ask_init(struct sl_conn *conn, uint32_t depth)
 {
@@ -115,6 +115,32 @@ unlock:
  * Stopping.
  */
 
+void sl_tcp_sink_locked(struct tcp_ask *a, struct tcp_slot *slot, uint64_t left)
+{
+	atomic_store_explicit(&slot->op, &sl_tcp_sunk_op, memory_order_relaxed);
+	slot->sunk = left;
+	a->sunk += left;
+}
+
+void sl_tcp_await_let_go(struct sl_conn *conn)
+{
+	if (tcp_ask_let_go(&conn->ask) || conn->stop_by != SL_NEVER)
+		return;
+	conn->stop_by = sl_clock_ns() + grace_ns;
+	sl_tcp_tick_by(conn->dom, conn->stop_by);
+}
+
+void sl_tcp_sunk(struct sl_conn *conn, struct tcp_slot *slot, uint64_t n)
+{
+	struct tcp_ask *a = &conn->ask;
+
+	n = n < slot->sunk ? n : slot->sunk; /* a peer may send what it was not asked for */
+	slot->sunk -= n;
+	a->sunk -= n;
+	if (tcp_ask_let_go(a) && !conn->closed)
+		conn->stop_by = SL_NEVER;
+}
+
 static int unrecv_locked(struct tcp_ask *a, uint32_t id)
 {
 	if (a->nunrecv == a->unrecv_cap) {
@@ -159,7 +185,8 @@ static bool stop_slot_locked(struct sl_conn *conn, uint64_t i, struct sl_op *op)
 	if (partly && op->code != SL_OP_SEND) /* a message is short of its end only */
 		a->cut = true;
 	if (op->code == SL_OP_READ) {
-		atomic_store_explicit(&tcp_slot_at(a, i)->op, &sl_tcp_sunk, memory_order_relaxed);
+		sl_tcp_sink_locked(a, tcp_slot_at(a, i),
+		                   op->bytes - (i == a->head ? a->rx.moved : 0));
 		return true;
 	}
 	if (!(op->priv[3] & TCP_STOPPING)) {
@@ -194,10 +221,7 @@ void sl_tcp_cancel(struct sl_conn *conn, struct sl_op *op)
 		    !sl_op_stop(op))
 			continue;
 		over = stop_slot_locked(conn, i, op);
-		if (!over && conn->stop_by == SL_NEVER) {
-			conn->stop_by = sl_clock_ns() + grace_ns;
-			sl_tcp_tick_by(conn->dom, conn->stop_by);
-		}
+		sl_tcp_await_let_go(conn);
 		break;
 	}
 	sl_tcp_ask_push_locked(conn);
@@ -238,7 +262,7 @@ void sl_tcp_ask_stop_all(struct sl_conn *conn)
 		struct sl_op *op =
 		    atomic_load_explicit(&tcp_slot_at(a, i)->op, memory_order_relaxed);
 
-		if (op && op != &sl_tcp_sunk && stop_slot_locked(conn, i, op))
+		if (op && op != &sl_tcp_sunk_op && stop_slot_locked(conn, i, op))
 			sl_op_push(&over, op);
 	}
 	sl_tcp_ask_push_locked(conn);
@@ -256,7 +280,7 @@ void sl_tcp_ask_take_all(struct sl_conn *conn, struct sl_op_queue *out)
 		struct sl_op *op =
 		    atomic_load_explicit(&tcp_slot_at(a, i)->op, memory_order_relaxed);
 
-		if (op && op != &sl_tcp_sunk)
+		if (op && op != &sl_tcp_sunk_op)
 			sl_op_push(out, op);
 	}
 	a->head = a->tail;

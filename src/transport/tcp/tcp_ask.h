@@ -24,12 +24,28 @@ enum {
 };
 
 /* Stands in the slot of a read that is over for its submitter, but not on the wire. */
-extern struct sl_op sl_tcp_sunk;
+extern struct sl_op sl_tcp_sunk_op;
 
 static inline struct tcp_slot *tcp_slot_at(struct tcp_ask *a, uint64_t i)
 {
 	return &a->slot[i & a->mask];
 }
+
+/* More than this for reads that were given up, and a new socket is there sooner than they are. */
+enum { TCP_SUNK_MAX = 4 << 20 };
+
+/* Has the peer let go of all that was asked to stop, or nearly? Progress. */
+static inline bool tcp_ask_let_go(const struct tcp_ask *a)
+{
+	return !a->stopping && a->sunk <= TCP_SUNK_MAX;
+}
+
+/* The read in SLOT, of which LEFT bytes may still come, is over for its submitter. Lock held. */
+void sl_tcp_sink_locked(struct tcp_ask *a, struct tcp_slot *slot, uint64_t left);
+/* Give the peer a moment to let go, or have the socket reset. Progress. */
+void sl_tcp_await_let_go(struct sl_conn *conn);
+/* N of the bytes that may still come for SLOT do not. Progress. */
+void sl_tcp_sunk(struct sl_conn *conn, struct tcp_slot *slot, uint64_t n);
 
 /* Reads that were given up keep their slots until their data has come. */
 static inline bool tcp_ring_full(struct tcp_ask *a)

@@ -74,7 +74,8 @@ struct tcp_cursor {
 struct tcp_slot {
 	_Atomic(struct sl_op *) op; /* NULL: taken back before it was sent */
 	_Atomic uint64_t end;       /* position in the stream behind its last byte */
-	uint64_t seq; /* lock: which transfer of the connection it is; UINT64_MAX: not begun */
+	uint64_t seq;  /* lock: which transfer of the connection it is; UINT64_MAX: not begun */
+	uint64_t sunk; /* of a read that was given up: bytes that may still come */
 };
 
 struct tcp_credit {
@@ -110,7 +111,7 @@ struct tcp_ask {
 
 	/* lock */
 	bool up;
-	bool blocked;  /* the socket takes no more; EPOLLOUT will tell */
+	bool blocked;  /* the socket takes no more, or took enough; EPOLLOUT will tell */
 	bool ping_due; /* */
 	struct tcp_batch out;
 	uint64_t queued;            /* bytes ever put into OUT, but for those in it */
@@ -144,6 +145,7 @@ struct tcp_ask {
 	/* progress */
 	_Atomic uint64_t head; /* slots whose answer is complete */
 	unsigned stopping;     /* ops that were asked to stop and whose answer must come first */
+	uint64_t sunk;         /* bytes that may still come for reads that were given up */
 	struct {
 		uint8_t buf[TCP_RX_LEN];
 		unsigned at, n;

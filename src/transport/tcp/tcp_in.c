@@ -64,6 +64,7 @@ static bool sent_in_vain(struct sl_conn *conn, struct sl_op *op, int status)
 static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t bytes)
 {
 	struct tcp_ask *a = &conn->ask;
+	struct tcp_slot *slot = tcp_slot_at(a, a->head);
 	int stop;
 
 	if (!all_gone(conn))
@@ -72,12 +73,17 @@ static int end_op(struct sl_conn *conn, struct sl_op *op, int status, uint64_t b
 	a->rx.iov = 0;
 	a->rx.cur = (struct tcp_cursor){0};
 	atomic_store_explicit(&a->head, a->head + 1, memory_order_release);
-	if (op == &sl_tcp_sunk)
+	if (op == &sl_tcp_sunk_op) {
+		sl_tcp_sunk(conn, slot, slot->sunk);
 		return 0;
+	}
 	if (op->priv[3] & TCP_HOLE)
 		status = -EFAULT;
-	if ((op->priv[3] & TCP_STOPPING) && --a->stopping == 0 && !conn->closed)
-		conn->stop_by = SL_NEVER;
+	if (op->priv[3] & TCP_STOPPING) {
+		a->stopping--;
+		if (tcp_ask_let_go(a) && !conn->closed)
+			conn->stop_by = SL_NEVER;
+	}
 	stop = sl_op_stop(op);
 	if (op->code == SL_OP_SEND && sent_in_vain(conn, op, status))
 		return 0;
@@ -154,7 +160,7 @@ static ssize_t take_ahead(struct tcp_ask *a, const struct sl_op *op)
 	const uint8_t *from = a->rx.buf + a->rx.at;
 	struct places to;
 
-	if (op != &sl_tcp_sunk) {
+	if (op != &sl_tcp_sunk_op) {
 		n = places(a, op, n, &to);
 		if (sl_tcp_scatter(to.v, to.n, from, to.checked))
 			return -1;
@@ -172,7 +178,7 @@ static ssize_t take_direct(struct sl_conn *conn, const struct sl_op *op)
 	uint64_t room = a->rx.left < TCP_SCRATCH ? a->rx.left : TCP_SCRATCH;
 	ssize_t got;
 
-	if (op != &sl_tcp_sunk) {
+	if (op != &sl_tcp_sunk_op) {
 		room = places(a, op, a->rx.left < 4 * TCP_CHUNK ? a->rx.left : 4 * TCP_CHUNK, &to);
 	} else {
 		to.v[0] = (struct iovec){conn->dom->scratch, room};
@@ -205,9 +211,10 @@ static void sink(struct sl_conn *conn, struct sl_op *op)
 	struct tcp_ask *a = &conn->ask;
 
 	sl_lock_take(&conn->lock);
-	atomic_store_explicit(&tcp_slot_at(a, a->head)->op, &sl_tcp_sunk, memory_order_relaxed);
+	sl_tcp_sink_locked(a, tcp_slot_at(a, a->head), op->bytes - a->rx.moved);
 	if (a->head == a->sent && a->started)
 		a->cut = true;
+	sl_tcp_await_let_go(conn);
 	sl_lock_drop(&conn->lock);
 	sl_op_done(op, -EFAULT, a->rx.moved, 0);
 }
@@ -221,7 +228,7 @@ static int read_data(struct sl_conn *conn)
 	ssize_t n;
 
 	n = ahead ? take_ahead(a, op) : take_direct(conn, op);
-	if (n < 0 && errno == EFAULT && op != &sl_tcp_sunk) {
+	if (n < 0 && errno == EFAULT && op != &sl_tcp_sunk_op) {
 		sink(conn, op);
 		return 1;
 	}
@@ -229,13 +236,15 @@ static int read_data(struct sl_conn *conn)
 		return socket_error(n);
 	if (!ahead)
 		conn->reads++;
-	if (op != &sl_tcp_sunk)
+	if (op != &sl_tcp_sunk_op)
 		advance(a, op, (uint64_t)n);
+	else
+		sl_tcp_sunk(conn, tcp_slot_at(a, a->head), (uint64_t)n);
 	a->rx.left -= (uint64_t)n;
 	a->rx.moved += (uint64_t)n;
 	if (a->rx.left || !a->rx.last)
 		return 1;
-	if (op != &sl_tcp_sunk && a->rx.moved != op->bytes)
+	if (op != &sl_tcp_sunk_op && a->rx.moved != op->bytes)
 		return -EPROTO;
 	return end_op(conn, op, 0, a->rx.moved) ? -EPROTO : 1;
 }
@@ -247,7 +256,7 @@ static int on_done(struct sl_conn *conn, const struct tcp_head *h)
 
 	if (!op)
 		return -EPROTO;
-	if (op == &sl_tcp_sunk)
+	if (op == &sl_tcp_sunk_op)
 		return end_op(conn, op, 0, 0);
 	if (op->code == SL_OP_READ && !status && conn->ask.rx.moved != op->bytes)
 		return -EPROTO;
@@ -261,14 +270,14 @@ static int on_data(struct sl_conn *conn, const struct tcp_head *h)
 	struct sl_op *op = answered_op(a);
 
 	if (!op || op->code != SL_OP_READ ||
-	    (op != &sl_tcp_sunk && h->len > op->bytes - a->rx.moved))
+	    (op != &sl_tcp_sunk_op && h->len > op->bytes - a->rx.moved))
 		return -EPROTO;
 	a->rx.left = h->len;
 	a->rx.last = h->flags & TCP_LAST;
 	if (h->len || !a->rx.last)
 		return 0;
-	return op == &sl_tcp_sunk || a->rx.moved == op->bytes ? end_op(conn, op, 0, a->rx.moved)
-	                                                      : -EPROTO;
+	return op == &sl_tcp_sunk_op || a->rx.moved == op->bytes ? end_op(conn, op, 0, a->rx.moved)
+	                                                         : -EPROTO;
 }
 
 static int read_head(struct sl_conn *conn)

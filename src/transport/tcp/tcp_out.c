@@ -6,6 +6,10 @@
 
 #include "transport/tcp/tcp_ask.h"
 
+/* Bytes for one who pushes, in case the peer takes them as fast as he does: he has other things to
+ * do, and others want the lock. */
+enum { PUSH_MAX = 4 * TCP_CHUNK };
+
 /*
  * Framing. Each function below adds frames of one op to OUT and returns false
  * if there was no room for the last of them.
@@ -260,6 +264,8 @@ static bool hole_locked(struct tcp_ask *a)
 void sl_tcp_ask_push_locked(struct sl_conn *conn)
 {
 	struct tcp_ask *a = &conn->ask;
+	uint64_t until = a->gone + PUSH_MAX;
+	bool more = false;
 	ssize_t n;
 
 	if (!a->up)
@@ -267,6 +273,9 @@ void sl_tcp_ask_push_locked(struct sl_conn *conn)
 	match_sends_locked(a);
 	for (;;) {
 		if (tcp_batch_empty(&a->out)) {
+			more = a->gone >= until;
+			if (more)
+				break;
 			frame_some(a);
 			if (tcp_batch_empty(&a->out))
 				break;
@@ -281,6 +290,6 @@ void sl_tcp_ask_push_locked(struct sl_conn *conn)
 		atomic_fetch_add_explicit(&a->gone, (uint64_t)n, memory_order_release);
 	}
 	/* errors but -EAGAIN are told by the epoll as well, to the one who ends the ops */
-	a->blocked = !tcp_batch_empty(&a->out);
+	a->blocked = more || !tcp_batch_empty(&a->out);
 	sl_tcp_watch(conn->dom, &a->fd, a->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }

@@ -24,6 +24,11 @@ void sl_op_done(struct sl_op *op, int status, uint64_t bytes, uint32_t imm)
 	atomic_fetch_add(&j->done, 1);
 }
 
+int sl_op_overdue(struct sl_op *op)
+{
+	return sl_op_stop(op);
+}
+
 int64_t deadline(void)
 {
 	return sl_clock_after(PATIENCE_MS * SL_NS_PER_MS);
