@@ -15,9 +15,9 @@
  * the driver takes doms_epfd out of lib_epfd ("disarms") and puts it back when
  * it leaves: two system calls a wait. Threads that poll (a wait of 0 again and
  * again) do not put it back at all; the library thread then looks every
- * millisecond whether they still do. Nor does a thread that waits again and
- * again on a contended core, where each call counts and the library thread would
- * be one more that wants the core; then it looks after a tenth of that.
+ * millisecond whether they still do, or are in the middle of a post. Nor does a thread that waits
+ *again and again on a contended core, where each call counts and the library thread would be one
+ *more that wants the core; then it looks after a tenth of that.
  *
  * Everybody polls for spin_ns before sleeping, and yields while polling. A
  * yield that takes long means that the core is wanted by others: then nobody
@@ -39,6 +39,7 @@
 #include "endpoint/internal.h"
 
 static const int64_t watch_ns = SL_NS_PER_MS;
+static const int64_t post_max_ns = 10 * SL_NS_PER_MS; /* of a post, until it is taken for lost */
 static const int64_t watch_waits_ns = 100 * SL_NS_PER_US;
 static const int64_t connects_max_ns = 10 * SL_NS_PER_MS;
 static const int64_t long_yield_ns = 30 * SL_NS_PER_US;
@@ -493,20 +494,47 @@ bool sl_drive(slime_ctx *ctx, const struct sl_goal *goal, int64_t until_ns) SL_U
  * The library thread.
  */
 
-/* How long to leave the driving to who comes by again and again; 0: nobody did since we looked. */
-static int64_t visited(struct sl_engine *e, uint32_t *seen)
+/* What the library thread saw of who drives in its place. */
+struct watch {
+	uint32_t visits;
+	int64_t since_ns; /* when there were so many first */
+};
+
+/* Where a post takes a millisecond, as on emulated devices, who polls comes by less often. */
+static bool somebody_posts(slime_ctx *ctx)
 {
+	uint32_t n = atomic_load_explicit(&ctx->ndoms, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct sl_ctx_dom *d = &ctx->doms[i];
+
+		if (d->tr->dom_posts && d->tr->dom_posts(d->dom))
+			return true;
+	}
+	return false;
+}
+
+/* How long to leave the driving to who comes by again and again; 0: nobody did since we looked. */
+static int64_t visited(slime_ctx *ctx, struct watch *w)
+{
+	struct sl_engine *e = &ctx->engine;
 	int64_t every_ns = atomic_load(&e->watch_ns);
 	uint32_t visits = atomic_load(&e->visits);
+	int64_t now;
 
-	if (every_ns && visits == *seen) {
+	if (!every_ns)
+		return 0;
+	now = sl_clock_ns();
+	if (visits == w->visits) {
+		if (now - w->since_ns < post_max_ns && somebody_posts(ctx))
+			return every_ns;
 		atomic_store(&e->watch_ns, 0);
 		visits = atomic_load(&e->visits); /* a visit before that store did not ring */
-		if (visits == *seen)
+		if (visits == w->visits)
 			return 0;
 		atomic_store(&e->watch_ns, every_ns);
 	}
-	*seen = visits;
+	*w = (struct watch){.visits = visits, .since_ns = now};
 	return every_ns;
 }
 
@@ -587,14 +615,15 @@ static void *lib_run(void *arg)
 	slime_ctx *ctx = arg;
 	struct sl_engine *e = &ctx->engine;
 	struct spin spin = {0};
-	uint32_t seen = 0, kept = 0;
+	struct watch watch = {0};
+	uint32_t kept = 0;
 	bool woken = false;
 	int64_t wake;
 
 	shorten_slice();
 	while (!atomic_load(&e->stop)) {
 		enum lib_turn next = LIB_ASIDE;
-		int64_t stay_ns = visited(e, &seen);
+		int64_t stay_ns = visited(ctx, &watch);
 
 		kept = keep_doms(ctx, kept);
 		if (stay_ns)

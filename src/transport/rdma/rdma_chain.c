@@ -16,11 +16,16 @@ void sl_rdma_chain_record(struct rdma_chain *ch, const struct rdma_record *recor
 bool sl_rdma_ring(struct sl_conn *conn, struct rdma_chan *c, struct ibv_send_wr *wr, unsigned n)
 {
 	uint64_t from = atomic_load_explicit(&c->sq_posted, memory_order_relaxed);
+	struct sl_dom *dom = conn->dom;
 	struct ibv_send_wr *bad = NULL;
+	int rc;
 
 	/* before: its completion may overtake us */
 	atomic_store_explicit(&c->sq_posted, from + n, memory_order_release);
-	if (!conn->dom->v->post_send(c->qp, wr, &bad))
+	atomic_store_explicit(&dom->posts, true, memory_order_relaxed);
+	rc = dom->v->post_send(c->qp, wr, &bad);
+	atomic_store_explicit(&dom->posts, false, memory_order_relaxed);
+	if (!rc)
 		return true;
 	if (bad >= wr && bad < wr + n)
 		from += (uint64_t)(bad - wr);

@@ -285,6 +285,7 @@ const struct sl_transport sl_transport_rdma = {
     .probe = sl_rdma_probe,
     .dom_open = sl_rdma_dom_open,
     .dom_close = sl_rdma_dom_close,
+    .dom_posts = sl_rdma_posts,
     .reg = sl_rdma_reg,
     .unreg = sl_rdma_unreg,
     .reg_pack = sl_rdma_reg_pack,

@@ -307,6 +307,11 @@ int sl_rdma_fd(struct sl_dom *dom)
 	return dom->epfd;
 }
 
+bool sl_rdma_posts(const struct sl_dom *dom)
+{
+	return atomic_load_explicit(&dom->posts, memory_order_relaxed);
+}
+
 /* Order matters: what comes after the notification was asked for is told, what came before is
  * found. */
 int sl_rdma_arm(struct sl_dom *dom, int64_t *wake_ns)

@@ -257,8 +257,9 @@ struct sl_dom {
 	struct ibv_wc wc[RDMA_POLL]; /* the last that were polled */
 	int found;                   /* ... by arm(): progress() has not looked at so many */
 	int64_t next_tick, last_tick;
-	_Atomic bool work; /* some connection has TODO set; any thread */
-	bool dead;         /* the device is gone */
+	_Atomic bool work;  /* some connection has TODO set; any thread */
+	_Atomic bool posts; /* a thread rings a doorbell; of several, one */
+	bool dead;          /* the device is gone */
 	bool port_down;
 	struct rdma_slot *slots;
 	uint32_t nslots;
@@ -315,6 +316,7 @@ void sl_rdma_dom_close(struct sl_dom *dom);
 int sl_rdma_progress(struct sl_dom *dom, unsigned budget);
 int sl_rdma_fd(struct sl_dom *dom);
 int sl_rdma_arm(struct sl_dom *dom, int64_t *wake_ns);
+bool sl_rdma_posts(const struct sl_dom *dom);
 /* Let progress() look at CONN. Any thread. */
 void sl_rdma_todo(struct sl_conn *conn);
 void sl_rdma_tick_by(struct sl_dom *dom, int64_t when_ns);

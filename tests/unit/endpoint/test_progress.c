@@ -262,6 +262,41 @@ static void who_waits_again_and_again_drives_where_the_core_is_contended(void **
 	slime_ctx_destroy(ctx);
 }
 
+static bool posts_always(const struct sl_dom *dom)
+{
+	(void)dom;
+	return true;
+}
+
+static void close_nothing(struct sl_dom *dom)
+{
+	(void)dom;
+}
+
+/* A post may take longer than what is left between the polls of one who does nothing else. */
+static void who_is_in_a_post_is_still_there_for_a_while(void **state)
+{
+	static const struct sl_transport slow = {.dom_posts = posts_always,
+	                                         .dom_close = close_nothing};
+	int64_t until = sl_clock_after(patience_ns), began;
+	struct slime_error err;
+	slime_ctx *ctx;
+
+	(void)state;
+	assert_int_equal(slime_ctx_create(NULL, &ctx, &err), 0);
+	ctx->doms[0].tr = &slow;
+	ctx->doms[0].fd = -1;
+	atomic_store(&ctx->ndoms, 1);
+	do
+		began = sl_clock_ns();
+	while (!sl_progress_poll(ctx) && !is_watching(ctx) && began < until);
+	while (is_watching(ctx) && sl_clock_ns() < until)
+		(void)sched_yield();
+	assert_true(sl_clock_ns() - began >= 5 * SL_NS_PER_MS); /* and not only one */
+	assert_false(is_watching(ctx));
+	slime_ctx_destroy(ctx);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -271,6 +306,7 @@ int main(void)
 	    cmocka_unit_test(who_lets_go_does_not_wait_for_who_drives_next),
 	    cmocka_unit_test(who_is_woken_before_it_sleeps_looks_again),
 	    cmocka_unit_test(who_waits_again_and_again_drives_where_the_core_is_contended),
+	    cmocka_unit_test(who_is_in_a_post_is_still_there_for_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
