@@ -96,6 +96,8 @@ static void what_strays_is_taken_late_or_not_at_all(void **state)
 {
 	(void)state;
 	for (int gone = 0; gone < 3; gone++) {
+		struct ibv_wc wc;
+
 		client_begin(NULL);
 		memset(a.mem, 'a', 8);
 		fake_verbs_stray(0, 0, 2);
@@ -104,7 +106,9 @@ static void what_strays_is_taken_late_or_not_at_all(void **state)
 		wc_expect(&a, 1, IBV_WC_SUCCESS);
 		assert_true(fake_verbs_await(FAKE_UNANSWERED, 1, INT64_C(10000000000)));
 		qp_to(&a, IBV_QPS_ERR);
-		wc_expect(&a, 2, IBV_WC_WR_FLUSH_ERR);
+		wc = wc_next(&a); /* flushed, or given up by itself, if we were slow */
+		assert_int_equal(wc.wr_id, 2);
+		assert_int_not_equal(wc.status, IBV_WC_SUCCESS);
 		assert_int_equal(b.mem[8], 0);
 		if (gone)
 			qp_to(&b, gone == 1 ? IBV_QPS_ERR : IBV_QPS_RESET);
