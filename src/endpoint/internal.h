@@ -64,8 +64,9 @@ struct sl_engine {
 	/* Who polls, or waits again and again, drives: the library thread looks so often whether
 	   that is still so. 0: it drives itself. */
 	_Atomic int64_t watch_ns;
-	_Atomic uint32_t visits;   /* of those */
-	_Atomic bool work;         /* a stop was asked for: look through the ops */
+	_Atomic uint32_t visits; /* of those */
+	_Atomic bool posts_long; /* posts were seen that take longer than what lies between polls */
+	_Atomic bool work;       /* a stop was asked for: look through the ops */
 	_Atomic int64_t polled_ns; /* when a poll last found what it looked for */
 	_Atomic uint32_t wanted;   /* threads that wait for LOCK for a moment */
 	_Atomic uint32_t drivers;  /* threads inside sl_drive() */

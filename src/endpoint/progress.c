@@ -280,7 +280,8 @@ void sl_progress_polled(slime_ctx *ctx)
 		return;
 	}
 	now = sl_clock_ns();
-	if (now - atomic_exchange_explicit(&e->polled_ns, now, memory_order_relaxed) < watch_ns)
+	if (now - atomic_exchange_explicit(&e->polled_ns, now, memory_order_relaxed) <
+	    (atomic_load_explicit(&e->posts_long, memory_order_relaxed) ? post_max_ns : watch_ns))
 		(void)sl_progress_poll(ctx);
 }
 
@@ -526,8 +527,10 @@ static int64_t visited(slime_ctx *ctx, struct watch *w)
 		return 0;
 	now = sl_clock_ns();
 	if (visits == w->visits) {
-		if (now - w->since_ns < post_max_ns && somebody_posts(ctx))
+		if (now - w->since_ns < post_max_ns && somebody_posts(ctx)) {
+			atomic_store_explicit(&e->posts_long, true, memory_order_relaxed);
 			return every_ns;
+		}
 		atomic_store(&e->watch_ns, 0);
 		visits = atomic_load(&e->visits); /* a visit before that store did not ring */
 		if (visits == w->visits)
