@@ -105,10 +105,11 @@ static void one_sided(struct rig *r, const struct side *holey, int want)
 	lose(holey);
 	for (int i = 0; i < N_HOLED; i++) {
 		slime_op *read = start_read(&r->a, holed[i].off, holed[i].off, holed[i].len);
-		slime_op *write = start_write(&r->a, holed[i].off, holed[i].off, holed[i].len);
-		slime_op *beside = start_write(&r->a, 0, 0, HOLE_AT);
+		slime_op *write, *beside;
 
-		CHECK_ENDS(r->p, read, want);
+		CHECK_ENDS(r->p, read, want); /* before others read what it writes */
+		write = start_write(&r->a, holed[i].off, holed[i].off, holed[i].len);
+		beside = start_write(&r->a, 0, 0, HOLE_AT);
 		CHECK_ENDS(r->p, write, want);
 		CHECK_ENDS(r->p, beside, 0);
 	}
