@@ -170,11 +170,11 @@ static int submit(struct worker *w, uint64_t index, const struct slime_submit *h
 
 static int failed(struct worker *w, int status)
 {
-	char name[64];
+	char name[64], at[HOST_MAX + 16];
 
-	(void)refuse(&w->err, status, "%s failed after %llu operations: %s",
-	             perf_op_names[w->shape.op], (unsigned long long)w->next,
-	             errno_name(status, name, sizeof(name)));
+	(void)refuse(&w->err, status, "%s with %s failed after %llu operations: %s",
+	             perf_op_names[w->shape.op], address_format(&w->o->at, at, sizeof(at)),
+	             (unsigned long long)w->next, errno_name(status, name, sizeof(name)));
 	/* the server may know more */
 	return atomic_load(w->stop) ? status : chan_both_sides(&w->chan, status, 0, &w->err);
 }
