@@ -3,12 +3,12 @@
  * transport/transport.h - the contract between endpoints and transports.
  *
  * Down: the endpoint layer calls the functions below. Up: a transport calls
- * sl_op_done(), once per accepted op, sl_op_aim(), and nothing else. A transport never sees
- * a slime_ep, never splits or stripes, never waits for its peer, and takes no
+ * sl_op_done(), once per accepted op, sl_op_aim(), sl_op_overdue(), and nothing else. A transport
+ * never sees a slime_ep, never splits or stripes, never waits for its peer, and takes no
  * lock but its own.
  *
  * Who calls from where:
- *   submit()                       any thread, several at once
+ *   submit() dom_posts()           any thread, several at once
  *   progress() arm() cancel() connect() conn_ready() conn_name() conn_destroy()
  *                                  one thread at a time: the endpoint layer
  *                                  holds the progress lock of the context
@@ -178,8 +178,7 @@ struct sl_transport {
 	void (*dom_close)(struct sl_dom *dom);
 	/* The caller is a thread that ends with the domain and not before. NULL: who cares. */
 	void (*dom_keep)(struct sl_dom *dom);
-	/* Is a thread in submit(), with work that takes it long? Any thread; a guess. NULL: never.
-	 */
+	/* Is a thread in submit(), with work that takes it long? A guess. NULL: never. */
 	bool (*dom_posts)(const struct sl_dom *dom);
 
 	/*

@@ -20,6 +20,16 @@ def test_sigint_ends_the_server_in_good_order_with_a_client_connected():
         failed(client.done(timeout=20))
 
 
+def ended_by(how, server, client):
+    """How CLIENT ends, in time, after the signal HOW to SERVER, once it measures."""
+    wait_until("the client to measure", lambda: cpu_seconds(client.pid) > 0.3)
+    server.signal(how)
+    before = time.monotonic()
+    done = client.done(timeout=20)
+    assert time.monotonic() - before < (12 if how == signal.SIGSTOP else 5)
+    return done
+
+
 @pytest.mark.parametrize("transport", ["shm", "tcp"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("wait", ["--poll", "--block"])
@@ -29,13 +39,9 @@ def test_when_the_peer_goes_or_freezes_the_run_fails(transport, how, wait):
     with server, Process(
         *["perf", "run", address, "--transport", transport, "--seconds", "60", "--footprint", "4M", "--depth", "4", wait]
     ) as client:
-        wait_until("the client to measure", lambda: cpu_seconds(client.pid) > 0.3)
-        server.signal(how)
-        before = time.monotonic()
-        done = client.done(timeout=20)
+        done = ended_by(how, server, client)
         failed(done)
         assert done.stdout == ""
-        assert time.monotonic() - before < (12 if how == signal.SIGSTOP else 5)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -44,11 +50,7 @@ def test_when_the_peer_goes_or_freezes_between_operations_that_are_verified_too(
     with server, Process(
         *["perf", "run", address, "--op", "write", "--verify", "--seconds", "100", "--size", "4M", "--footprint", "8M"]
     ) as client:
-        wait_until("the client to measure", lambda: cpu_seconds(client.pid) > 0.3)
-        server.signal(how)
-        before = time.monotonic()
-        assert address in failed(client.done())
-        assert time.monotonic() - before < (12 if how == signal.SIGSTOP else 5)
+        assert address in failed(ended_by(how, server, client))
 
 
 def test_a_server_frozen_from_the_start_is_a_sentence():
